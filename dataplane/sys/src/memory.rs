@@ -1,0 +1,299 @@
+//! Packet memory: one shared mapping, cut into chunks that exist exactly once.
+//!
+//! [`Memory`] maps a memfd and hands each chunk out a single time as an owned [`Chunk`]. A chunk
+//! cannot be copied or cloned, so whoever holds it is the only one to touch its bytes: that is
+//! what makes `bytes_mut` safe without a lifetime or a lock. A chunk given to the kernel is
+//! remembered as such by the ring code in this crate and comes back as a token when the kernel
+//! names its address again.
+//!
+//! The mapping is unmapped when every chunk is home. If one is not, the mapping stays for the
+//! life of the process: a leak is sound, a dangling chunk would not be.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ptr::NonNull,
+    slice,
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+};
+
+use rustix::{
+    fs::{MemfdFlags, ftruncate, memfd_create},
+    mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap},
+};
+
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Chunks that were dropped instead of being given back, since the process started.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many chunks this process dropped outside a pool. Anything but 0 is a bug.
+pub fn lost_chunks() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Which pages back a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Reserved huge pages.
+    Huge,
+    /// Normal pages; the kernel was asked to merge them where it can.
+    Normal,
+}
+
+/// One mapping of packet memory.
+#[derive(Debug)]
+pub struct Memory {
+    base: NonNull<u8>,
+    length: usize,
+    fd: OwnedFd,
+    chunk_size: u16,
+    chunks: u32,
+    pages: Pages,
+    handed_out: AtomicBool,
+    home: AtomicU32,
+}
+
+// SAFETY: `base` is only an address here; the bytes behind it are reached through `Chunk`s alone.
+unsafe impl Send for Memory {}
+// SAFETY: as above, and the counters are atomic.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Maps `chunks` chunks of `chunk_size` bytes (2048 or 4096), on huge pages if there are any.
+    ///
+    /// `name` shows in `/proc/PID/maps`. Pages are populated when first touched.
+    ///
+    /// # Errors
+    /// `InvalidInput` for no chunks or another chunk size; otherwise what the system answers.
+    pub fn new(chunks: u32, chunk_size: u32, name: &str) -> io::Result<Memory> {
+        let size = match chunk_size {
+            2048 => 2048,
+            4096 => 4096,
+            _ => return Err(invalid("chunk size must be 2048 or 4096 bytes")),
+        };
+        if chunks == 0 {
+            return Err(invalid("packet memory needs at least one chunk"));
+        }
+        let wanted = chunks as usize * chunk_size as usize;
+        let length = wanted.next_multiple_of(HUGE_PAGE);
+        let (fd, base, pages) = map_huge(name, length).or_else(|_| map_normal(name, length))?;
+        Ok(Memory {
+            base,
+            length,
+            fd,
+            chunk_size: size,
+            chunks,
+            pages,
+            handed_out: AtomicBool::new(false),
+            home: AtomicU32::new(chunks),
+        })
+    }
+
+    /// Every chunk, the first time it is called; nothing afterwards.
+    pub fn hand_out(&self) -> Vec<Chunk> {
+        if self.handed_out.swap(true, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        self.home.store(0, Ordering::Release);
+        (0..self.chunks).map(|index| self.chunk(index)).collect()
+    }
+
+    /// Takes a chunk home for good. A chunk of another memory counts as lost.
+    pub fn take_home(&self, chunk: Chunk) {
+        if self.owns(&chunk) {
+            std::mem::forget(chunk);
+            self.home.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether `chunk` is one of this memory.
+    #[inline]
+    pub fn owns(&self, chunk: &Chunk) -> bool {
+        self.offset(chunk) < self.used()
+    }
+
+    /// How many chunks there are.
+    pub fn chunks(&self) -> u32 {
+        self.chunks
+    }
+
+    /// Size of a chunk in bytes.
+    pub fn chunk_size(&self) -> u32 {
+        u32::from(self.chunk_size)
+    }
+
+    /// Which pages it got.
+    pub fn pages(&self) -> Pages {
+        self.pages
+    }
+
+    /// Length of the part cut into chunks, in bytes.
+    pub fn used(&self) -> usize {
+        self.chunks as usize * usize::from(self.chunk_size)
+    }
+
+    /// Address of the first byte, for registration with the kernel.
+    pub(crate) fn address(&self) -> u64 {
+        self.base.as_ptr() as u64
+    }
+
+    /// Distance of the chunk from the start of the mapping; beyond `used` if it is foreign.
+    #[inline]
+    pub(crate) fn offset(&self, chunk: &Chunk) -> usize {
+        (chunk.at.as_ptr() as usize).wrapping_sub(self.base.as_ptr() as usize)
+    }
+
+    /// The token of chunk `index`. The caller must know that no other token of it exists.
+    pub(crate) fn chunk(&self, index: u32) -> Chunk {
+        assert!(index < self.chunks, "chunk {index} of {}", self.chunks);
+        let offset = index as usize * usize::from(self.chunk_size);
+        // SAFETY: index < chunks, so the offset lies inside the mapping.
+        let at = unsafe { self.base.add(offset) };
+        Chunk { at, index, size: self.chunk_size }
+    }
+}
+
+impl AsFd for Memory {
+    /// The memfd, so that another process can map the same bytes.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if *self.home.get_mut() < self.chunks {
+            return;
+        }
+        // SAFETY: every chunk is home, so no reference into the mapping is left.
+        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.length) };
+        debug_assert!(unmapped.is_ok(), "munmap of our own mapping: {unmapped:?}");
+    }
+}
+
+/// A piece of packet memory that exists once. Dropping it loses it: debug builds panic.
+#[derive(Debug)]
+pub struct Chunk {
+    at: NonNull<u8>,
+    index: u32,
+    size: u16,
+}
+
+const _: () = assert!(size_of::<Chunk>() == 16);
+
+// SAFETY: a chunk is the only token of its bytes, so they move with it.
+unsafe impl Send for Chunk {}
+// SAFETY: through a shared reference the bytes can only be read.
+unsafe impl Sync for Chunk {}
+
+impl Chunk {
+    /// Its number within its memory.
+    #[inline]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Its size in bytes.
+    #[inline]
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
+    /// All its bytes.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `at` starts `size` mapped bytes, which only this token reaches.
+        unsafe { slice::from_raw_parts(self.at.as_ptr(), usize::from(self.size)) }
+    }
+
+    /// All its bytes, to write.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; the exclusive borrow of the token is one of the bytes.
+        unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), usize::from(self.size)) }
+    }
+
+    /// Asks the processor to load the line at `offset`; out of range it asks for nothing useful.
+    #[inline]
+    pub fn prefetch(&self, offset: u16) {
+        crate::prefetch::prefetch_address(self.at.as_ptr().wrapping_add(usize::from(offset)));
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        lost(self.index);
+    }
+}
+
+#[cold]
+fn lost(index: u32) {
+    LOST.fetch_add(1, Ordering::Relaxed);
+    if cfg!(debug_assertions) && !std::thread::panicking() {
+        panic!("packet memory chunk {index} was dropped outside its pool");
+    }
+}
+
+fn invalid(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+fn map_huge(name: &str, length: usize) -> io::Result<(OwnedFd, NonNull<u8>, Pages)> {
+    let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB)?;
+    let base = map(&fd, length)?;
+    Ok((fd, base, Pages::Huge))
+}
+
+fn map_normal(name: &str, length: usize) -> io::Result<(OwnedFd, NonNull<u8>, Pages)> {
+    let fd = memfd_create(name, MemfdFlags::CLOEXEC)?;
+    let base = map(&fd, length)?;
+    // SAFETY: the range is the mapping just made; advice does not change its content.
+    // Without transparent huge pages for shared memory the answer is an error we can live with.
+    let _ = unsafe { madvise(base.as_ptr().cast(), length, Advice::LinuxHugepage) };
+    Ok((fd, base, Pages::Normal))
+}
+
+fn map(fd: &OwnedFd, length: usize) -> io::Result<NonNull<u8>> {
+    ftruncate(fd, length as u64)?;
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let base = unsafe { mmap(std::ptr::null_mut(), length, protection, flags, fd, 0) }?;
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the kernel mapped address zero"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chunk_is_handed_out_once_and_is_writable() {
+        let memory = Memory::new(8, 2048, "sys-test").unwrap();
+        let mut chunks = memory.hand_out();
+        assert_eq!(chunks.len(), 8);
+        assert!(memory.hand_out().is_empty());
+        for (number, chunk) in chunks.iter_mut().enumerate() {
+            chunk.bytes_mut().fill(u8::try_from(number).unwrap());
+        }
+        for (number, chunk) in chunks.iter().enumerate() {
+            assert_eq!(chunk.index() as usize, number);
+            assert!(chunk.bytes().iter().all(|&byte| usize::from(byte) == number));
+        }
+        chunks.into_iter().for_each(|chunk| memory.take_home(chunk));
+    }
+
+    #[test]
+    fn a_chunk_size_the_kernel_refuses_is_refused_here() {
+        assert!(Memory::new(8, 1024, "sys-test").is_err());
+        assert!(Memory::new(0, 2048, "sys-test").is_err());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn dropping_a_chunk_outside_its_pool_panics() {
+        let memory = Memory::new(1, 2048, "sys-test").unwrap();
+        let chunks = memory.hand_out();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(chunks)));
+        assert!(outcome.is_err());
+    }
+}
