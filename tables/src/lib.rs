@@ -3,13 +3,39 @@
 //! | module | holds |
 //! |---|---|
 //! | `object` | the typed objects of the model and their ids: plain data, shared with `api`, agent and tools |
-//! | `model` | `Model`: all objects, validated; `Put` and `Delete` as transactions |
+//! | `model` | `Model`: all objects, validated; `Put` and `Delete` as transactions; epochs |
+//! | `store`, `references`, `check`, `error` | its maps, its reverse indexes, its rules, and what breaking one answers |
+//! | `fib`, `next_hop`, `hit` | `Fib`: what packets read; compiled next hops; what look-ups answer |
+//! | `lpm`, `bridge`, `array` | the persistent structures a `Fib` is made of |
+//! | `compile` | from `Model` to `Fib`, incrementally: the only file that knows both |
+//! | `publish`, `writer` | snapshots by generation, one writer and many readers; all atomics are in `publish` |
 //! | `drop_reason` | the one list of drop reasons |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod array;
+mod bridge;
+mod check;
+mod compile;
 mod drop_reason;
+mod error;
+mod fib;
+mod hit;
+mod lpm;
+mod model;
+mod next_hop;
 mod object;
+mod publish;
+mod references;
+mod store;
+mod writer;
 
 pub use drop_reason::DropReason;
+pub use error::{ErrorCode, ModelError};
+pub use fib::{Endpoints, Family, Fib, FibVif, Generation};
+pub use hit::{BridgeHit, BridgeSlot, RouteHit, Station};
+pub use model::{Changes, Model};
+pub use next_hop::{EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, TunnelHop};
 pub use object::*;
+pub use store::{Epoch, Owner};
+pub use writer::{Reader, Writer};

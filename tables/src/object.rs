@@ -51,6 +51,8 @@ pub mod limits {
     pub const NEXT_HOPS: usize = 524_288;
     /// MPLS labels: the full 20 bits (the original's default is 5120).
     pub const LABELS: usize = 1 << 20;
+    /// Usable members of an ECMP group: the index in a flow is a signed byte (section 17).
+    pub const ECMP_MEMBERS: usize = 127;
 }
 
 /// A set of flag bits that keeps the ones it does not know.

@@ -1,0 +1,253 @@
+//! From `Model` to `Fib`: the only file that knows both. Each changed key is compiled from the model as it is now, so
+//! changes can be coalesced and their order does not matter.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use wire::{Address, Mac, Prefix};
+
+use crate::fib::{Endpoints, Family, Fib, FibVif};
+use crate::lpm::{Leaf, lengths_beside};
+use crate::model::{Changes, Model};
+use crate::next_hop::{
+    EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, TunnelHop,
+};
+use crate::{
+    Adjacency, BridgeEntry, BridgeFlags, BridgeHit, CompositeKind, Generation, Key, Member,
+    NextHop, NextHopKind, NhFlags, Rewrite, Route, RouteHit, Station, TunnelEncap, Vif, VrfId,
+    Writer,
+};
+
+/// Where MPLS over UDP is sent to (RFC 7510).
+const MPLS_OVER_UDP: u16 = 6635;
+/// Where VXLAN is sent to (RFC 7348).
+const VXLAN: u16 = 4789;
+const UDP: u8 = 17;
+const GRE: u8 = 47;
+const TTL: u8 = 64;
+
+impl Writer {
+    /// Compiles what `changes` touched and publishes the result. `changes` may be several transactions' together;
+    /// the caller publishes at most once a millisecond.
+    pub fn publish(&mut self, model: &Model, changes: &Changes) -> Generation {
+        for key in changes.keys() {
+            compile(&mut self.next, model, key);
+        }
+        self.publish_next()
+    }
+}
+
+fn compile(fib: &mut Fib, model: &Model, key: &Key) {
+    match *key {
+        Key::Vif(id) => fib.vifs.set(id.index(), model.vif(id).map(vif)),
+        // A name: nothing packets read.
+        Key::Vrf(_) => {}
+        Key::NextHop(id) => {
+            fib.next_hops.set(id.index(), model.next_hop(id).map(|nh| next_hop(model, nh)))
+        }
+        Key::Inet(vrf, prefix) => {
+            route(fib, model, vrf, &prefix, |prefix| model.inet_route(vrf, prefix))
+        }
+        Key::Inet6(vrf, prefix) => {
+            route(fib, model, vrf, &prefix, |prefix| model.inet6_route(vrf, prefix))
+        }
+        Key::Bridge(vrf, mac) => {
+            let station = Station { vrf, mac };
+            match model.bridge_entry(vrf, mac).and_then(|entry| bridge(model, entry)) {
+                Some(hit) => fib.bridge.put(station, hit),
+                None => fib.bridge.delete(station),
+            }
+        }
+        Key::Label(label) => {
+            fib.labels.set(label.get() as usize, model.label(label).map(|entry| entry.next_hop));
+        }
+        Key::Vni(vni) => {
+            fib.vnis.set(vni.get() as usize, model.vni(vni).map(|entry| entry.next_hop))
+        }
+        // The model names the tunnels to this destination beside it.
+        Key::Adjacency(_) => {}
+    }
+}
+
+fn vif(vif: &Vif) -> FibVif {
+    FibVif {
+        id: vif.id,
+        kind: vif.kind,
+        vrf: vif.vrf,
+        mcast_vrf: vif.mcast_vrf,
+        mac: vif.mac,
+        ip: vif.ip,
+        ip6: vif.ip6,
+        mtu: vif.mtu,
+        flags: vif.flags,
+        next_hop: vif.next_hop,
+    }
+}
+
+fn bridge(model: &Model, entry: &BridgeEntry) -> Option<BridgeHit> {
+    let mut flags = entry.flags.with(BridgeFlags::VALID).without(BridgeFlags::LABEL_VALID);
+    if entry.label.is_some() {
+        flags = flags.with(BridgeFlags::LABEL_VALID);
+    }
+    let slot = model.bridge_slot(entry.vrf, entry.mac)?;
+    Some(BridgeHit { nh: entry.next_hop, label: entry.label.map(u32::from), flags, slot })
+}
+
+/// Sets or clears one route. `find` is the model's exact match in the same table.
+fn route<'m, A: Family>(
+    fib: &mut Fib,
+    model: &Model,
+    vrf: VrfId,
+    prefix: &Prefix<A>,
+    find: impl Fn(&Prefix<A>) -> Option<&'m Route<A>>,
+) {
+    if let Some(route) = find(prefix) {
+        fib.table_mut::<A>(vrf).put(prefix, leaf(model, route));
+    } else if fib.has_table::<A>(vrf) {
+        // Only covers in the same node matter: shorter ones lie above it and are seen on the way down.
+        let covers = lengths_beside(prefix.length()).rev();
+        let cover =
+            covers.filter_map(|length| find(&Prefix::new(prefix.address(), length).ok()?)).next();
+        fib.table_mut::<A>(vrf).delete(prefix, cover.map(|route| leaf(model, route)));
+    }
+}
+
+fn leaf<A: Address>(model: &Model, route: &Route<A>) -> Leaf {
+    Leaf::new(&RouteHit {
+        nh: route.next_hop,
+        label: route.label.map(u32::from),
+        bridge: route.mac.and_then(|mac| model.bridge_slot(route.vrf, mac)),
+        flags: route.flags,
+        prefix_len: route.prefix.length(),
+    })
+}
+
+fn next_hop(model: &Model, nh: &NextHop) -> HopEntry {
+    let flags = nh.wire_flags();
+    let hop = if flags.contains(NhFlags::VALID) { hop(model, nh) } else { FibNextHop::Invalid };
+    HopEntry { hop, family: nh.family, vrf: nh.vrf, flags }
+}
+
+fn hop(model: &Model, nh: &NextHop) -> FibNextHop {
+    match &nh.kind {
+        NextHopKind::Dead => FibNextHop::Invalid,
+        NextHopKind::Discard => FibNextHop::Discard,
+        NextHopKind::Resolve => FibNextHop::Resolve,
+        NextHopKind::L2Receive => FibNextHop::L2Receive,
+        NextHopKind::Receive(vif) => FibNextHop::Receive { vif: *vif },
+        NextHopKind::Translate(vrf) => FibNextHop::Translate { vrf: *vrf, family: nh.family },
+        NextHopKind::Encap { vif, rewrite } => FibNextHop::Encap {
+            vif: *vif,
+            rewrite: rewrite.as_slice().try_into().unwrap_or_default(),
+            family: nh.family,
+        },
+        NextHopKind::Tunnel { source, destination, encap, rewrite } => {
+            match Endpoints::new(*source, *destination) {
+                Some(endpoints) => FibNextHop::Tunnel(tunnel(model, endpoints, *encap, rewrite)),
+                None => FibNextHop::Invalid,
+            }
+        }
+        NextHopKind::Composite { kind: CompositeKind::Ecmp(fields), members } => {
+            FibNextHop::Ecmp(Arc::new(ecmp(model, *fields, members, nh.flags)))
+        }
+        NextHopKind::Composite { kind, members } => {
+            let members = members.iter().flatten().filter(|m| exists(model, m)).copied().collect();
+            FibNextHop::Flood(Arc::new(FloodGroup { kind: *kind, members }))
+        }
+    }
+}
+
+fn exists(model: &Model, member: &Member) -> bool {
+    model.next_hop(member.next_hop).is_some()
+}
+
+fn ecmp(model: &Model, fields: u8, members: &[Option<Member>], flags: NhFlags) -> EcmpGroup {
+    let slots: Vec<_> =
+        members.iter().map(|slot| slot.filter(|member| exists(model, member))).collect();
+    let filled = slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+    let active = filled.filter_map(|(position, _)| u8::try_from(position).ok()).collect();
+    let by_route = flags.contains(NhFlags::COMPOSITE_LU_ECMP);
+    EcmpGroup {
+        slots,
+        active,
+        fields,
+        label: if by_route { LabelOf::Route } else { LabelOf::Member },
+    }
+}
+
+fn tunnel(model: &Model, endpoints: Endpoints, encap: TunnelEncap, rewrite: &Rewrite) -> TunnelHop {
+    let (vif, ethernet) = match rewrite {
+        Rewrite::Given(vif, bytes) => (Some(*vif), bytes.as_slice().try_into().ok()),
+        Rewrite::Underlay => {
+            let adjacency = model.adjacency(endpoints.destination());
+            (adjacency.map(|a| a.vif), adjacency.map(|a| ethernet(a, &endpoints)))
+        }
+    };
+    TunnelHop {
+        vif: vif.unwrap_or_default(),
+        encap,
+        endpoints,
+        ready: ethernet.is_some(),
+        header: outer_header(&ethernet.unwrap_or_default(), &endpoints, encap),
+    }
+}
+
+fn ethernet(adjacency: &Adjacency, endpoints: &Endpoints) -> [u8; 14] {
+    let (Mac([a, b, c, d, e, f]), Mac([g, h, i, j, k, l])) = (adjacency.neighbor, adjacency.source);
+    let [m, n] = match endpoints {
+        Endpoints::V4 { .. } => [0x08, 0x00],
+        Endpoints::V6 { .. } => [0x86, 0xdd],
+    };
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n]
+}
+
+fn outer_header(ethernet: &[u8; 14], endpoints: &Endpoints, encap: TunnelEncap) -> OuterHeader {
+    let vxlan_header = [0x08, 0, 0, 0, 0, 0, 0, 0];
+    let (protocol, transport, shim): (u8, &[u8], &[u8]) = match encap {
+        TunnelEncap::MplsOverGre => (GRE, &[0, 0, 0x88, 0x47], &[0; 4]),
+        TunnelEncap::MplsOverUdp => (UDP, &udp(MPLS_OVER_UDP), &[0; 4]),
+        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => (UDP, &udp(VXLAN), &vxlan_header),
+    };
+    match *endpoints {
+        Endpoints::V4 { source, destination } => {
+            let ip = ipv4(protocol, source, destination);
+            OuterHeader::new([ethernet, &ip, transport, shim], sum(&ip))
+        }
+        Endpoints::V6 { source, destination } => {
+            OuterHeader::new([ethernet, &ipv6(protocol, source, destination), transport, shim], 0)
+        }
+    }
+}
+
+/// Source port, length and checksum zero.
+fn udp(destination: u16) -> [u8; 8] {
+    let [a, b] = destination.to_be_bytes();
+    [0, 0, a, b, 0, 0, 0, 0]
+}
+
+/// TOS, total length, id and checksum zero; DF clear (reference dataplane.md section 7.1).
+fn ipv4(protocol: u8, source: Ipv4Addr, destination: Ipv4Addr) -> [u8; 20] {
+    let ([a, b, c, d], [e, f, g, h]) = (source.octets(), destination.octets());
+    [0x45, 0, 0, 0, 0, 0, 0, 0, TTL, protocol, 0, 0, a, b, c, d, e, f, g, h]
+}
+
+/// Traffic class, flow label and payload length zero.
+fn ipv6(protocol: u8, source: Ipv6Addr, destination: Ipv6Addr) -> [u8; 40] {
+    let mut header = [0; 40];
+    header[0] = 0x60;
+    header[6] = protocol;
+    header[7] = TTL;
+    header[8..24].copy_from_slice(&source.octets());
+    header[24..].copy_from_slice(&destination.octets());
+    header
+}
+
+/// One's complement sum (RFC 1071), folded, not inverted.
+fn sum(bytes: &[u8; 20]) -> u16 {
+    let words = bytes.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    (sum & 0xffff) as u16
+}

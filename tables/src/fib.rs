@@ -1,0 +1,270 @@
+//! What packets read: an immutable snapshot of compiled tables. All parts are persistent, so that a clone is a few
+//! reference counts and a change touches a few nodes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use wire::{Address, Mac, Prefix};
+
+use crate::array::SparseArray;
+use crate::bridge::BridgeTable;
+use crate::lpm::{self, Lpm};
+use crate::next_hop::{FibNextHop, HopEntry};
+use crate::{BridgeHit, BridgeSlot, NhId, RouteHit, Station, VifFlags, VifId, VifKind, VrfId};
+
+/// Counts publications; later snapshots have larger ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u64);
+
+/// An interface as packets see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FibVif {
+    /// Its index.
+    pub id: VifId,
+    /// What it is.
+    pub kind: VifKind,
+    /// Where its traffic is routed.
+    pub vrf: VrfId,
+    /// Where its broadcast is looked up, if elsewhere.
+    pub mcast_vrf: Option<VrfId>,
+    /// The MAC the vRouter has on it.
+    pub mac: Mac,
+    /// Its (workload's) IPv4 address, if any.
+    pub ip: Option<Ipv4Addr>,
+    /// Its (workload's) IPv6 address, if any.
+    pub ip6: Option<Ipv6Addr>,
+    /// L3 MTU in bytes.
+    pub mtu: u16,
+    /// Flags as given.
+    pub flags: VifFlags,
+    /// The next hop that identifies it in flow keys.
+    pub next_hop: Option<NhId>,
+}
+
+/// The tables of one VRF. A table exists from its first route on, and then stays.
+#[derive(Clone, Debug, Default)]
+pub struct VrfTables {
+    pub(crate) inet: Option<Lpm<Ipv4Addr>>,
+    pub(crate) inet6: Option<Lpm<Ipv6Addr>>,
+}
+
+/// A snapshot of everything packets read.
+#[derive(Clone, Debug, Default)]
+pub struct Fib {
+    pub(crate) generation: Generation,
+    pub(crate) vifs: SparseArray<FibVif>,
+    pub(crate) next_hops: SparseArray<HopEntry>,
+    pub(crate) labels: SparseArray<NhId>,
+    pub(crate) vnis: SparseArray<NhId>,
+    pub(crate) vrfs: SparseArray<VrfTables>,
+    pub(crate) bridge: BridgeTable,
+}
+
+/// An address family that a VRF has a table for. Implemented by `Ipv4Addr` and `Ipv6Addr` only.
+pub trait Family: tables::Table {}
+
+impl Family for Ipv4Addr {}
+impl Family for Ipv6Addr {}
+
+mod tables {
+    use super::{Address, Ipv4Addr, Ipv6Addr, Lpm, VrfTables};
+
+    /// Which of a VRF's tables is the family's.
+    pub trait Table: Address {
+        /// To read.
+        fn table(tables: &VrfTables) -> &Option<Lpm<Self>>;
+        /// To change.
+        fn table_mut(tables: &mut VrfTables) -> &mut Option<Lpm<Self>>;
+    }
+
+    impl Table for Ipv4Addr {
+        #[inline]
+        fn table(tables: &VrfTables) -> &Option<Lpm<Self>> {
+            &tables.inet
+        }
+
+        fn table_mut(tables: &mut VrfTables) -> &mut Option<Lpm<Self>> {
+            &mut tables.inet
+        }
+    }
+
+    impl Table for Ipv6Addr {
+        #[inline]
+        fn table(tables: &VrfTables) -> &Option<Lpm<Self>> {
+            &tables.inet6
+        }
+
+        fn table_mut(tables: &mut VrfTables) -> &mut Option<Lpm<Self>> {
+            &mut tables.inet6
+        }
+    }
+}
+
+impl Fib {
+    /// Which publication this is.
+    #[inline]
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// An interface.
+    #[inline]
+    pub fn vif(&self, id: VifId) -> Option<&FibVif> {
+        self.vifs.get(id.index())
+    }
+
+    /// What a next hop does; [`FibNextHop::Invalid`] when there is none with this id.
+    #[inline]
+    pub fn next_hop(&self, id: NhId) -> &FibNextHop {
+        &self.next_hop_entry(id).hop
+    }
+
+    /// A next hop with what lies around it: family, VRF and flags. [`HopEntry::INVALID`] when there is none.
+    #[inline]
+    pub fn next_hop_entry(&self, id: NhId) -> &HopEntry {
+        match self.next_hops.get(id.index()) {
+            Some(entry) => entry,
+            None if id.0 == 0 => &HopEntry::DISCARD,
+            None => &HopEntry::INVALID,
+        }
+    }
+
+    /// What an incoming MPLS label means.
+    #[inline]
+    pub fn label(&self, label: u32) -> Option<NhId> {
+        self.labels.get(label as usize).copied()
+    }
+
+    /// What an incoming VXLAN network identifier means.
+    #[inline]
+    pub fn vni(&self, vni: u32) -> Option<NhId> {
+        self.vnis.get(vni as usize).copied()
+    }
+
+    /// Longest match of either family; [`RouteHit::MISS`] without a table or a match.
+    #[inline]
+    pub fn route<A: Family>(&self, vrf: VrfId, address: A) -> RouteHit {
+        self.table(vrf).map_or(RouteHit::MISS, |table| table.lookup(address))
+    }
+
+    /// Longest match of an IPv4 address in host order.
+    #[inline]
+    pub fn route4(&self, vrf: VrfId, address: u32) -> RouteHit {
+        self.route(vrf, Ipv4Addr::from_bits(address))
+    }
+
+    /// Longest match of an IPv6 address in host order.
+    #[inline]
+    pub fn route6(&self, vrf: VrfId, address: u128) -> RouteHit {
+        self.route(vrf, Ipv6Addr::from_bits(address))
+    }
+
+    /// Longest match of up to [`Fib::BURST`] addresses together: their loads overlap. As many answers are written as
+    /// the shorter slice holds.
+    pub fn route_burst<A: Family>(&self, keys: &[(VrfId, A)], hits: &mut [RouteHit]) {
+        for (keys, hits) in keys.chunks(Self::BURST).zip(hits.chunks_mut(Self::BURST)) {
+            lpm::burst(keys.iter().map(|(vrf, address)| (self.table(*vrf), *address)), hits);
+        }
+    }
+
+    /// How many lookups of [`Fib::route_burst`] are in flight together.
+    pub const BURST: usize = lpm::BURST;
+
+    /// A station's bridge entry.
+    #[inline]
+    pub fn bridge(&self, vrf: VrfId, mac: Mac) -> Option<BridgeHit> {
+        self.bridge.get(vrf, mac)
+    }
+
+    /// The station in a slot, while the bridge table has it.
+    #[inline]
+    pub fn station(&self, slot: BridgeSlot) -> Option<&Station> {
+        self.bridge.station(slot)
+    }
+
+    /// The MAC stitched to a route: what ARP for the address is answered with.
+    #[inline]
+    pub fn stitched_mac(&self, hit: &RouteHit) -> Option<Mac> {
+        Some(self.station(hit.bridge?)?.mac)
+    }
+
+    /// Whether the VRF ever had a route of this family.
+    pub fn has_table<A: Family>(&self, vrf: VrfId) -> bool {
+        self.table::<A>(vrf).is_some()
+    }
+
+    /// The rows `rt --dump` prints (reference cli.md section 4.4), ascending, lazily; nothing for a VRF that never had
+    /// a route. `after` is the last row already seen: a cursor that survives changes in between.
+    pub fn leaves<A: Family>(
+        &self,
+        vrf: VrfId,
+        after: Option<Prefix<A>>,
+    ) -> impl Iterator<Item = (Prefix<A>, RouteHit)> + '_ {
+        self.table(vrf).map(|table| table.leaves(after)).into_iter().flatten()
+    }
+
+    /// Bytes the prefix tables of a VRF hold.
+    pub fn table_bytes(&self, vrf: VrfId) -> usize {
+        let inet = self.table::<Ipv4Addr>(vrf).map_or(0, Lpm::bytes);
+        inet + self.table::<Ipv6Addr>(vrf).map_or(0, Lpm::bytes)
+    }
+
+    #[inline]
+    fn table<A: Family>(&self, vrf: VrfId) -> Option<&Lpm<A>> {
+        A::table(self.vrfs.get(vrf.index())?).as_ref()
+    }
+
+    pub(crate) fn table_mut<A: Family>(&mut self, vrf: VrfId) -> &mut Lpm<A> {
+        A::table_mut(self.vrfs.get_or_insert_with(vrf.index(), VrfTables::default))
+            .get_or_insert_default()
+    }
+}
+
+/// The outer source and destination of a tunnel, of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoints {
+    /// IPv4 underlay.
+    V4 {
+        /// Outer source.
+        source: Ipv4Addr,
+        /// Outer destination.
+        destination: Ipv4Addr,
+    },
+    /// IPv6 underlay.
+    V6 {
+        /// Outer source.
+        source: Ipv6Addr,
+        /// Outer destination.
+        destination: Ipv6Addr,
+    },
+}
+
+impl Endpoints {
+    /// Both ends, if they are of one family.
+    pub fn new(source: IpAddr, destination: IpAddr) -> Option<Endpoints> {
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                Some(Endpoints::V4 { source, destination })
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                Some(Endpoints::V6 { source, destination })
+            }
+            _ => None,
+        }
+    }
+
+    /// The far end.
+    pub fn destination(&self) -> IpAddr {
+        match *self {
+            Endpoints::V4 { destination, .. } => IpAddr::V4(destination),
+            Endpoints::V6 { destination, .. } => IpAddr::V6(destination),
+        }
+    }
+
+    /// The near end.
+    pub fn source(&self) -> IpAddr {
+        match *self {
+            Endpoints::V4 { source, .. } => IpAddr::V4(source),
+            Endpoints::V6 { source, .. } => IpAddr::V6(source),
+        }
+    }
+}
