@@ -1,1 +1,39 @@
+//! Nodes, the graph and the worker: what happens to a packet.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `worker` | `Worker`: one thread's ports, and the turn |
+//! | `graph` | the nodes' order, `Next`, and the loop that drives a burst |
+//! | `node` | one file a node: `vif_rx`, `parse`, `decap`, `bridge`, `arp`, `route`, `next_hop`, `encap`, `vif_tx`, `hand_off`, `drop` |
+//! | `packet`, `inspect` | a packet's metadata, and the one look at its headers that fills it |
+//! | `flow_hash` | entropy ports, ECMP members, workers by flow |
+//! | `ports`, `hand_off` | where frames leave, here or on another worker |
+//! | `counters` | pages that workers write and anyone reads |
+//! | `engine` | the control thread's handle on all workers |
+//!
+//! A worker neither waits, allocates, locks, logs nor asks for the time while packets move. Every packet ends once:
+//! sent, handed over, or dropped with a reason. Atomics are in `counters` and `hand_off` only. The drawing of the graph
+//! is in the README.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod counters;
+mod engine;
+mod flow_hash;
+mod graph;
+mod hand_off;
+mod inspect;
+mod node;
+mod packet;
+mod ports;
+mod worker;
+
+pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};
+pub use engine::{Busy, Engine, Seat};
+pub use flow_hash::Seed;
+pub use hand_off::{Wake, WorkerId};
+pub use worker::{Event, Tick, Work, Worker};

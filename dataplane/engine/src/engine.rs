@@ -1,0 +1,229 @@
+//! The control thread's side: makes the workers, gives them ports, reads their counters.
+
+use std::sync::Arc;
+
+use port::{Burst, FramePool, Port};
+use tables::{Reader, VifId};
+
+use crate::counters::{CounterReader, Counters};
+use crate::flow_hash::Seed;
+use crate::graph::Graph;
+use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
+use crate::ports::Ports;
+use crate::worker::{COMMANDS, Command, Event, Worker};
+
+/// What a worker is made of.
+pub struct Seat {
+    /// Its view of the tables.
+    pub reader: Reader,
+    /// Its frames.
+    pub pool: FramePool,
+    /// Ends its wait.
+    pub wake: Arc<dyn Wake>,
+}
+
+/// A worker's command ring is full: try again after its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// The worker.
+    pub worker: WorkerId,
+}
+
+impl std::fmt::Display for Busy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "worker {} has not taken its earlier commands yet", self.worker.0)
+    }
+}
+
+impl std::error::Error for Busy {}
+
+/// The handle on all workers.
+pub struct Engine {
+    lines: Box<[Line]>,
+}
+
+/// The rings to and from one worker.
+struct Line {
+    commands: rtrb::Producer<Command>,
+    events: rtrb::Consumer<Event>,
+    bell: Bell,
+    counters: Arc<Counters>,
+}
+
+impl Engine {
+    /// One worker a seat (at most 256), each connected with all others. `seed` makes flow hashes unpredictable: one
+    /// random number a process.
+    pub fn new(seats: impl IntoIterator<Item = Seat>, seed: Seed) -> (Engine, Vec<Worker>) {
+        let seats: Vec<Seat> = seats.into_iter().take(usize::from(u8::MAX)).collect();
+        let count = u8::try_from(seats.len()).unwrap_or(u8::MAX);
+        let pillows: Vec<Pillow> = seats.iter().map(|_| Pillow::new()).collect();
+        let bells: Vec<Bell> = seats
+            .iter()
+            .zip(&pillows)
+            .map(|(seat, pillow)| pillow.bell(seat.wake.clone()))
+            .collect();
+        let mut mesh = Mesh::new(&bells);
+        let mut lines = Vec::new();
+        let mut workers = Vec::new();
+        for (index, ((seat, pillow), bell)) in
+            (0..count).zip(seats.into_iter().zip(pillows).zip(&bells))
+        {
+            let id = WorkerId(index);
+            let (commands, command_ring) = rtrb::RingBuffer::new(COMMANDS);
+            let (event_ring, events) = rtrb::RingBuffer::new(COMMANDS);
+            let counters = Counters::new();
+            let (peers, inbox) = mesh.take(id);
+            lines.push(Line {
+                commands,
+                events,
+                bell: bell.clone(),
+                counters: Arc::clone(&counters),
+            });
+            workers.push(Worker {
+                id,
+                reader: seat.reader,
+                pool: seat.pool,
+                ports: Ports::new(),
+                graph: Box::new(Graph::new()),
+                counters,
+                peers,
+                inbox,
+                commands: command_ring,
+                events: event_ring,
+                pillow,
+                workers: Workers::new(id, count),
+                seed,
+                burst: Burst::new(),
+                origins: arrayvec::ArrayVec::new(),
+            });
+        }
+        (Engine { lines: lines.into() }, workers)
+    }
+
+    /// Gives a worker one queue of an interface, and tells the others. A port that is there already is replaced and
+    /// comes back as [`Event::Removed`].
+    ///
+    /// # Errors
+    /// The port again, when a worker is [`Busy`] or there is no such worker; nothing has changed then.
+    pub fn add_port(
+        &mut self,
+        worker: WorkerId,
+        vif: VifId,
+        queue: u16,
+        port: Box<dyn Port>,
+    ) -> Result<(), (Busy, Box<dyn Port>)> {
+        if let Err(busy) = self.room(worker) {
+            return Err((busy, port));
+        }
+        let mut port = Some(port);
+        self.tell(worker, |own| match own {
+            Some(()) => port.take().map(|port| Command::AddPort { vif, queue, port }),
+            None => Some(Command::AddPeerPort { vif, queue, worker }),
+        });
+        Ok(())
+    }
+
+    /// Takes it away again: it comes back, closed, as [`Event::Removed`].
+    ///
+    /// # Errors
+    /// [`Busy`], and nothing has changed.
+    pub fn remove_port(&mut self, worker: WorkerId, vif: VifId, queue: u16) -> Result<(), Busy> {
+        self.room(worker)?;
+        self.tell(worker, |own| match own {
+            Some(()) => Some(Command::RemovePort { vif, queue }),
+            None => Some(Command::RemovePeerPort { vif, queue }),
+        });
+        Ok(())
+    }
+
+    /// Asks what a port is and has counted; answered as [`Event::Info`].
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn inspect(&mut self, worker: WorkerId, vif: VifId, queue: u16) -> Result<(), Busy> {
+        let line = self.lines.get_mut(worker.index()).ok_or(Busy { worker })?;
+        line.commands.push(Command::Inspect { vif, queue }).map_err(|_| Busy { worker })?;
+        line.bell.ring();
+        Ok(())
+    }
+
+    /// What a worker has told since the last call, oldest first.
+    pub fn event(&mut self, worker: WorkerId) -> Option<Event> {
+        self.lines.get_mut(worker.index())?.events.pop().ok()
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Ends the sleep of a worker that sleeps: after a publication that somebody waits for, or to stop it.
+    pub fn wake(&self, worker: WorkerId) {
+        if let Some(line) = self.lines.get(worker.index()) {
+            line.bell.ring();
+        }
+    }
+
+    /// A reader of all workers' counters, starting at zero as of the workers' start.
+    pub fn counters(&self) -> CounterReader {
+        CounterReader::new(self.lines.iter().map(|line| Arc::clone(&line.counters)))
+    }
+
+    fn room(&self, worker: WorkerId) -> Result<(), Busy> {
+        if worker.index() >= self.lines.len() {
+            return Err(Busy { worker });
+        }
+        for (index, line) in (0u8..).zip(&self.lines) {
+            if line.commands.slots() == 0 {
+                return Err(Busy { worker: WorkerId(index) });
+            }
+        }
+        Ok(())
+    }
+
+    /// One command for each worker; `Some` is passed for `worker` itself. There is room: looked up before.
+    fn tell(&mut self, worker: WorkerId, mut command: impl FnMut(Option<()>) -> Option<Command>) {
+        for (index, line) in self.lines.iter_mut().enumerate() {
+            let own = (index == worker.index()).then_some(());
+            if let Some(command) = command(own) {
+                let told = line.commands.push(command);
+                debug_assert!(told.is_ok(), "there was room");
+                line.bell.ring();
+            }
+        }
+    }
+}
+
+/// What a worker has of the mesh: the rings to the others by their index, and those from them.
+type Ends = (Vec<Option<Lane>>, Vec<rtrb::Consumer<Parcel>>);
+
+/// A ring for every ordered pair of workers.
+struct Mesh {
+    ends: Vec<Ends>,
+}
+
+impl Mesh {
+    fn new(bells: &[Bell]) -> Mesh {
+        let mut ends: Vec<Ends> = bells.iter().map(|_| (Vec::new(), Vec::new())).collect();
+        for (to, bell) in bells.iter().enumerate() {
+            let mut incoming = Vec::new();
+            for (from, (lanes, _)) in ends.iter_mut().enumerate() {
+                lanes.push((from != to).then(|| {
+                    let (producer, consumer) = rtrb::RingBuffer::new(RING);
+                    incoming.push(consumer);
+                    Lane::new(producer, bell.clone())
+                }));
+            }
+            if let Some((_, inbox)) = ends.get_mut(to) {
+                *inbox = incoming;
+            }
+        }
+        Mesh { ends }
+    }
+
+    fn take(&mut self, worker: WorkerId) -> (Peers, Box<[rtrb::Consumer<Parcel>]>) {
+        let (lanes, inbox) =
+            self.ends.get_mut(worker.index()).map(std::mem::take).unwrap_or_default();
+        (Peers::new(lanes), inbox.into())
+    }
+}

@@ -1,0 +1,106 @@
+//! Bridge: the destination MAC's entry in the VRF's bridge table (reference dataplane.md section 10.3).
+
+use tables::{BridgeHit, DropReason, FibNextHop, VifFlags, VrfId};
+use wire::Mac;
+
+use crate::graph::{Cx, Next, Node, NodeId};
+use crate::packet::{ArpStage, Cast, Layer, Packet, Protocol};
+
+/// Remembers the last station: most frames of a burst are for the gateway.
+#[derive(Default)]
+pub(crate) struct Bridge {
+    last: Option<Station>,
+}
+
+#[derive(Clone, Copy)]
+struct Station {
+    vrf: VrfId,
+    mac: Mac,
+    hit: BridgeHit,
+    /// What its next hop would say to an IP packet, where that needs no more than knowing its kind.
+    next: Next,
+}
+
+impl Node for Bridge {
+    const ID: NodeId = NodeId::Bridge;
+    const EDGES: &'static [NodeId] = &[NodeId::Arp, NodeId::Route, NodeId::NextHop, NodeId::Drop];
+
+    fn begin(&mut self) {
+        self.last = None;
+    }
+
+    #[inline]
+    fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        let (station, cast) = (packet.meta.station, packet.meta.cast);
+        if packet.meta.protocol == Protocol::Arp
+            && packet.meta.arp == ArpStage::Unseen
+            && (packet.meta.is_from_workload() || cast == Cast::Group)
+        {
+            return Next::Arp;
+        }
+        packet.meta.layer = Layer::L2;
+        let found = match cast {
+            Cast::Unicast => self.unicast(cx, packet.meta.vrf, station),
+            Cast::Group => group(cx, packet, station).map(|hit| (hit, Next::NextHop)),
+        };
+        // Nobody knows the station, and there is no tree to flood.
+        let Some((hit, next)) = found else { return Next::Drop(DropReason::L2NoRoute) };
+        packet.meta.nh = hit.nh;
+        packet.meta.label = hit.label;
+        match (next, packet.meta.protocol) {
+            (Next::Route, Protocol::Ipv4 | Protocol::Ipv6) => Next::Route,
+            _ if packet.meta.is_from_fabric() || cast == Cast::Group => checked(cx, packet),
+            _ => Next::NextHop,
+        }
+    }
+}
+
+impl Bridge {
+    #[inline]
+    fn unicast(&mut self, cx: &Cx<'_>, vrf: VrfId, mac: Mac) -> Option<(BridgeHit, Next)> {
+        match &self.last {
+            Some(last) if last.mac == mac && last.vrf == vrf => Some((last.hit, last.next)),
+            _ => {
+                let hit = cx.fib.bridge(vrf, mac)?;
+                let next = match cx.fib.next_hop(hit.nh) {
+                    FibNextHop::Discard => return None,
+                    FibNextHop::L2Receive => Next::Route,
+                    _ => Next::NextHop,
+                };
+                self.last = Some(Station { vrf, mac, hit, next });
+                Some((hit, next))
+            }
+        }
+    }
+}
+
+/// A group's own entry for IPv4, else the VRF's broadcast tree.
+fn group(cx: &Cx<'_>, packet: &Packet<'_>, mac: Mac) -> Option<BridgeHit> {
+    let elsewhere = cx.fib.vif(packet.meta.rx_vif).and_then(|vif| vif.mcast_vrf);
+    let vrf = elsewhere.unwrap_or(packet.meta.vrf);
+    let own = match packet.meta.protocol {
+        Protocol::Ipv4 => cx.fib.bridge(vrf, mac),
+        _ => None,
+    };
+    own.or_else(|| cx.fib.bridge(vrf, Mac::BROADCAST))
+}
+
+/// From the fabric a frame does not go back into it (unless the node is a gateway), and a tree entry that discards
+/// counts as none.
+fn checked(cx: &Cx<'_>, packet: &Packet<'_>) -> Next {
+    const GATEWAY_MODE: VifFlags = VifFlags(0x2000_0000);
+    match cx.fib.next_hop(packet.meta.nh) {
+        FibNextHop::Discard => Next::Drop(DropReason::L2NoRoute),
+        FibNextHop::Tunnel(_)
+            if packet.meta.is_from_fabric() && packet.meta.cast == Cast::Unicast =>
+        {
+            let vif = cx.fib.vif(packet.meta.rx_vif);
+            if vif.is_some_and(|vif| vif.flags.contains(GATEWAY_MODE)) {
+                Next::NextHop
+            } else {
+                Next::Drop(DropReason::InvalidSource)
+            }
+        }
+        _ => Next::NextHop,
+    }
+}

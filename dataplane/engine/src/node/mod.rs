@@ -1,0 +1,28 @@
+//! The steps of the graph, one a file. A node looks at a packet and says where it goes; it calls no other node.
+
+mod arp;
+mod bridge;
+mod decap;
+mod drop;
+mod encap;
+mod hand_off;
+mod next_hop;
+mod parse;
+mod route;
+mod vif_rx;
+mod vif_tx;
+
+pub(crate) use arp::Arp;
+pub(crate) use bridge::Bridge;
+pub(crate) use decap::Decap;
+pub(crate) use drop::Drop;
+pub(crate) use encap::Encap;
+pub(crate) use hand_off::HandOff;
+pub(crate) use next_hop::NextHop;
+pub(crate) use parse::Parse;
+pub(crate) use route::Route;
+pub(crate) use vif_rx::VifRx;
+pub(crate) use vif_tx::VifTx;
+
+#[cfg(test)]
+mod tests;

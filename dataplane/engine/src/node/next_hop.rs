@@ -1,0 +1,198 @@
+//! Act: one `match` on the compiled next hop (reference dataplane.md section 6).
+
+use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, VifId, VifKind};
+use wire::{Arp, ArpOperation, Ethernet, Ipv4, Ipv6, Mac, ethertype};
+
+use crate::flow_hash::{Fields, flow_hash_of};
+use crate::graph::{Cx, Next, Node, NodeId};
+use crate::packet::{ArpStage, Hop, Layer, Outer, Packet, Protocol};
+
+/// How often a packet may be looked up again before it is called a loop.
+const MAX_PASSES: u8 = 4;
+
+/// Has no state.
+#[derive(Default)]
+pub(crate) struct NextHop;
+
+impl Node for NextHop {
+    const ID: NodeId = NodeId::NextHop;
+    const EDGES: &'static [NodeId] = &[
+        NodeId::NextHop,
+        NodeId::Encap,
+        NodeId::Route,
+        NodeId::Bridge,
+        NodeId::Arp,
+        NodeId::VifTx,
+        NodeId::Drop,
+    ];
+
+    #[inline]
+    fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        let fib = cx.fib;
+        match fib.next_hop(packet.meta.nh) {
+            FibNextHop::Tunnel(_) => spend_hop(packet).map_or_else(Next::Drop, |()| Next::Encap),
+            FibNextHop::Encap { vif, rewrite, family } => {
+                let result = match family {
+                    NhFamily::Bridge => deliver_frame(packet, *vif),
+                    _ => deliver_packet(cx, packet, *vif, rewrite),
+                };
+                result.unwrap_or_else(Next::Drop)
+            }
+            FibNextHop::L2Receive => receive_frame(packet),
+            FibNextHop::Ecmp(group) => choose(cx, packet, group),
+            FibNextHop::Translate { vrf, family } => {
+                if !another_pass(packet) {
+                    return Next::Drop(DropReason::PktLoop);
+                }
+                packet.meta.vrf = *vrf;
+                match family {
+                    NhFamily::Bridge => Next::Bridge,
+                    _ => Next::Route,
+                }
+            }
+            FibNextHop::Receive { vif } => receive_packet(cx, packet, *vif),
+            FibNextHop::Discard => Next::Drop(DropReason::Discard),
+            FibNextHop::Invalid => Next::Drop(DropReason::InvalidNh),
+            // To be resolved by the agent, whose interface does not exist here.
+            FibNextHop::Resolve => Next::Drop(DropReason::TrapNoIf),
+            // Replication is not part of the graph yet, so a tree reaches nobody.
+            FibNextHop::Flood(_) => Next::Drop(DropReason::L2NoRoute),
+        }
+    }
+}
+
+/// Takes the hop off that routing owes. At 0 the packet would be trapped for a "time exceeded" (section 6.1), and there
+/// is no agent's interface to trap it to. The original leaves the IPv6 hop limit alone; RFC 8200 does not.
+#[inline]
+fn spend_hop(packet: &mut Packet<'_>) -> Result<(), DropReason> {
+    if packet.meta.hop == Hop::Done {
+        return Ok(());
+    }
+    packet.meta.hop = Hop::Done;
+    let protocol = packet.meta.protocol;
+    let bytes = packet.network_mut();
+    let ttl = match protocol {
+        Protocol::Ipv4 => Ipv4::parse_mut(bytes).map(|(ip, _)| ip.decrement_ttl()),
+        Protocol::Ipv6 => Ipv6::parse_mut(bytes).map(|(ip, _)| ip.decrement_hop_limit()),
+        Protocol::Arp | Protocol::Other => None,
+    };
+    match ttl {
+        Some(0) => Err(DropReason::TrapNoIf),
+        Some(ttl) => {
+            packet.meta.ttl = ttl;
+            Ok(())
+        }
+        None => Err(DropReason::InvalidProtocol),
+    }
+}
+
+fn another_pass(packet: &mut Packet<'_>) -> bool {
+    packet.meta.passes += 1;
+    packet.meta.passes <= MAX_PASSES
+}
+
+/// Encap, family Bridge: the frame as it is.
+#[inline]
+fn deliver_frame(packet: &mut Packet<'_>, vif: VifId) -> Result<Next, DropReason> {
+    if packet.meta.layer == Layer::L3 {
+        // Only a frame can be bridged; what a label or a route brought here has no Ethernet header of its own.
+        return Err(DropReason::InvalidProtocol);
+    }
+    packet.meta.tx_vif = vif;
+    Ok(Next::VifTx)
+}
+
+/// Encap, family Inet: the rewrite in front, its EtherType by IP version. To the agent's interface no hop is paid.
+#[inline]
+fn deliver_packet(
+    cx: &Cx<'_>,
+    packet: &mut Packet<'_>,
+    vif: VifId,
+    rewrite: &[u8; 14],
+) -> Result<Next, DropReason> {
+    let ethertype = match packet.meta.protocol {
+        Protocol::Ipv4 => ethertype::IPV4,
+        Protocol::Ipv6 => ethertype::IPV6,
+        Protocol::Arp | Protocol::Other => return Err(DropReason::InvalidProtocol),
+    };
+    if packet.meta.hop == Hop::Due && !is_agent(cx, vif) {
+        spend_hop(packet)?;
+    }
+    packet.strip()?;
+    let header = packet.frame.push(rewrite.len()).map_err(|_| DropReason::Push)?;
+    let [macs @ .., high, low] = header else { return Err(DropReason::Push) };
+    if let Some(macs) = macs.first_chunk_mut::<12>() {
+        *macs = *rewrite.first_chunk::<12>().unwrap_or(&[0; 12]);
+    }
+    [*high, *low] = ethertype.to_be_bytes();
+    packet.meta.tx_vif = vif;
+    Ok(Next::VifTx)
+}
+
+#[inline]
+fn is_agent(cx: &Cx<'_>, vif: VifId) -> bool {
+    cx.fib.vif(vif).is_some_and(|vif| vif.kind == VifKind::Agent)
+}
+
+/// A frame for the router: routed by what is inside.
+#[inline]
+fn receive_frame(packet: &mut Packet<'_>) -> Next {
+    match (packet.meta.protocol, packet.meta.arp) {
+        (Protocol::Ipv4 | Protocol::Ipv6, _) => Next::Route,
+        (Protocol::Arp, ArpStage::Unseen) => Next::Arp,
+        (Protocol::Arp, ArpStage::Seen) => {
+            let arp = Arp::parse(packet.network()).and_then(|(arp, _)| arp.operation());
+            match arp {
+                // An answer to a question of the agent's.
+                Some(ArpOperation::Reply) => Next::Drop(DropReason::TrapNoIf),
+                _ => Next::Drop(DropReason::NowhereToGo),
+            }
+        }
+        (Protocol::Other, _) => Next::Drop(DropReason::InvalidProtocol),
+    }
+}
+
+/// To the host, if it has an interface here: the frame as it came from the fabric; from a workload readdressed to the
+/// host's MAC; what came out of a tunnel gets a header of its own.
+fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
+    let host = cx
+        .fib
+        .vif(id)
+        .filter(|vif| matches!(vif.kind, VifKind::Host | VifKind::XenLl | VifKind::Gateway));
+    let Some(host) = host else { return Next::Drop(DropReason::TrapNoIf) };
+    if !cx.ports.reaches(id) {
+        return Next::Drop(DropReason::TrapNoIf);
+    }
+    if packet.meta.outer != Outer::None && packet.meta.network == 0 {
+        let ethertype = match packet.meta.protocol {
+            Protocol::Ipv6 => ethertype::IPV6,
+            _ => ethertype::IPV4,
+        };
+        let header = Ethernet::new(host.mac, Mac::GATEWAY, ethertype);
+        let room = packet.frame.push(Ethernet::LEN).ok();
+        if room.and_then(|room| header.emit(room)).is_none() {
+            return Next::Drop(DropReason::Push);
+        }
+    } else if !packet.meta.is_from_fabric()
+        && let Some((ethernet, _)) = Ethernet::parse_mut(packet.frame.data_mut())
+    {
+        ethernet.set_destination(host.mac);
+    }
+    packet.meta.tx_vif = id;
+    Next::VifTx
+}
+
+/// One member by the flow's hash; positions are stable, so only flows of a member that goes away move (case H28).
+#[inline]
+fn choose(cx: &Cx<'_>, packet: &mut Packet<'_>, group: &EcmpGroup) -> Next {
+    if !another_pass(packet) {
+        return Next::Drop(DropReason::PktLoop);
+    }
+    let hash = flow_hash_of(packet, cx.seed, Fields(group.fields));
+    let Some((_, member)) = group.select(hash) else { return Next::Drop(DropReason::InvalidNh) };
+    packet.meta.nh = member.next_hop;
+    if group.label == LabelOf::Member {
+        packet.meta.label = member.label;
+    }
+    Next::NextHop
+}

@@ -1,0 +1,99 @@
+//! Route: the longest prefix of the destination in the VRF names a next hop (reference dataplane.md section 4).
+//!
+//! One TTL decrement is owed per routed packet, however many tables are consulted; `next_hop` takes it off, because
+//! packets for a local service and those routed again do not pay it here (case H09).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use arrayvec::ArrayVec;
+use port::BURST;
+use tables::{DropReason, RouteHit, VrfId};
+
+use crate::graph::{Cx, Next, Node, NodeId};
+use crate::packet::{Addresses, Hop, Layer, Meta, Packet};
+
+/// IPv4 is looked up for all packets of a burst together, so that the table's loads overlap; a run of packets to one
+/// destination is one key. IPv6 remembers the last destination.
+pub(crate) struct Route {
+    keys: ArrayVec<(VrfId, Ipv4Addr), BURST>,
+    hits: [RouteHit; BURST],
+    /// Which key the next packet's is.
+    position: usize,
+    last6: Option<(VrfId, Ipv6Addr, RouteHit)>,
+}
+
+impl Default for Route {
+    fn default() -> Route {
+        Route { keys: ArrayVec::new(), hits: [RouteHit::MISS; BURST], position: 0, last6: None }
+    }
+}
+
+impl Node for Route {
+    const ID: NodeId = NodeId::Route;
+    const EDGES: &'static [NodeId] = &[NodeId::NextHop, NodeId::Drop];
+
+    fn begin(&mut self) {
+        self.last6 = None;
+    }
+
+    #[inline]
+    fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta>) {
+        self.keys.clear();
+        self.position = 0;
+        for meta in metas {
+            if let Addresses::V4 { destination, .. } = meta.addresses
+                && self.keys.last() != Some(&(meta.vrf, destination))
+            {
+                // No more packets than a burst has.
+                let gathered = self.keys.try_push((meta.vrf, destination));
+                debug_assert!(gathered.is_ok());
+            }
+        }
+        cx.fib.route_burst(&self.keys, &mut self.hits);
+        for hit in self.hits.iter().take(self.keys.len()) {
+            cx.prefetch_next_hop(hit.nh);
+        }
+    }
+
+    #[inline]
+    fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        let meta = &mut *packet.meta;
+        let hit = match meta.addresses {
+            Addresses::V4 { destination, .. } => self.inet(meta.vrf, destination),
+            Addresses::V6 { destination, .. } => self.inet6(cx, meta.vrf, destination),
+            Addresses::None => return Next::Drop(DropReason::InvalidProtocol),
+        };
+        if meta.ip_ttl == 0 {
+            return Next::Drop(DropReason::TtlExceeded);
+        }
+        meta.layer = Layer::L3;
+        meta.hop = Hop::Due;
+        meta.nh = hit.nh;
+        meta.label = hit.label;
+        Next::NextHop
+    }
+}
+
+impl Route {
+    /// The packets come in the order in which they were gathered.
+    #[inline]
+    fn inet(&mut self, vrf: VrfId, address: Ipv4Addr) -> RouteHit {
+        if self.keys.get(self.position) != Some(&(vrf, address)) {
+            self.position += 1;
+            debug_assert_eq!(self.keys.get(self.position), Some(&(vrf, address)));
+        }
+        self.hits.get(self.position).copied().unwrap_or(RouteHit::MISS)
+    }
+
+    #[inline]
+    fn inet6(&mut self, cx: &Cx<'_>, vrf: VrfId, address: Ipv6Addr) -> RouteHit {
+        match self.last6 {
+            Some((last_vrf, last, hit)) if last == address && last_vrf == vrf => hit,
+            _ => {
+                let hit = cx.fib.route(vrf, address);
+                self.last6 = Some((vrf, address, hit));
+                hit
+            }
+        }
+    }
+}

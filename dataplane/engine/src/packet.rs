@@ -1,0 +1,280 @@
+//! A packet on its way through the graph: its frame, and what the nodes have found out about it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use port::Frame;
+use tables::{DropReason, NhId, VifId, VifKind, VrfId};
+use wire::Mac;
+
+use crate::hand_off::WorkerId;
+
+/// A frame and its metadata, where they lie in the burst: packets are moved by index, never copied.
+#[derive(Debug)]
+pub(crate) struct Packet<'a> {
+    /// The bytes.
+    pub(crate) frame: &'a mut Frame,
+    /// What is known about them.
+    pub(crate) meta: &'a mut Meta,
+}
+
+/// Per-packet metadata (reference dataplane.md section 1).
+#[derive(Clone, Debug)]
+pub(crate) struct Meta {
+    /// Where it came in; kept for the packet's whole life, also after decapsulation. Drops are charged here.
+    pub(crate) rx_vif: VifId,
+    /// What that is.
+    pub(crate) rx_kind: VifKind,
+    /// The VRF it is being forwarded in (`dvrf`).
+    pub(crate) vrf: VrfId,
+    /// The next hop it was given to last.
+    pub(crate) nh: NhId,
+    /// Label or VNI to leave with, if any.
+    pub(crate) label: Option<u32>,
+    /// Where it goes out, once that is decided.
+    pub(crate) tx_vif: VifId,
+    /// What the network header is.
+    pub(crate) protocol: Protocol,
+    /// Where the network header starts in the frame.
+    pub(crate) network: u16,
+    /// Where the transport header starts in the frame; meaningless for a later fragment.
+    pub(crate) transport: u16,
+    /// What the transport is, of an IP packet.
+    pub(crate) ip_protocol: u8,
+    /// Which part of a datagram it is.
+    pub(crate) fragment: Fragment,
+    /// Whether it is being bridged or routed.
+    pub(crate) layer: Layer,
+    /// Whom the Ethernet header addresses: the station, and whether it is a group.
+    pub(crate) station: Mac,
+    /// Derived from `station`.
+    pub(crate) cast: Cast,
+    /// The flow: addresses of an IP packet, as they are in its header.
+    pub(crate) addresses: Addresses,
+    /// The flow: source and destination port in one word; 0 in a fragment and where there are none.
+    pub(crate) ports: u32,
+    /// Identification of an IPv4 packet.
+    pub(crate) id: u16,
+    /// TTL or hop limit the packet came with.
+    pub(crate) ip_ttl: u8,
+    /// Whether a hop is still to be taken off the TTL.
+    pub(crate) hop: Hop,
+    /// Whether ARP has been looked at.
+    pub(crate) arp: ArpStage,
+    /// VLAN of the outermost tag.
+    pub(crate) vlan: Option<u16>,
+    /// TTL tracker (section 8.4): becomes the label's TTL.
+    pub(crate) ttl: u8,
+    /// How often it went through `Translate`.
+    pub(crate) passes: u8,
+    /// The outer source it was decapsulated from.
+    pub(crate) outer: Outer,
+    /// Whether another worker has already handed it over.
+    pub(crate) spread: Spread,
+    /// The worker it is to be handed to, once that is decided.
+    pub(crate) worker: WorkerId,
+    /// Why it is being dropped, once that is decided.
+    pub(crate) reason: DropReason,
+}
+
+/// Network protocol behind the Ethernet header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Protocol {
+    /// Not looked into.
+    Other,
+    /// ARP.
+    Arp,
+    /// IPv4, checked.
+    Ipv4,
+    /// IPv6, checked.
+    Ipv6,
+}
+
+/// Source and destination of an IP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Addresses {
+    /// It is none.
+    None,
+    /// IPv4.
+    V4 { source: Ipv4Addr, destination: Ipv4Addr },
+    /// IPv6.
+    V6 { source: Ipv6Addr, destination: Ipv6Addr },
+}
+
+/// Which part of an IP datagram a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Fragment {
+    /// All of it (an atomic IPv6 fragment too).
+    Whole,
+    /// The first part, with the transport header.
+    Head,
+    /// A later part, without.
+    Later,
+}
+
+/// How a packet is being forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Layer {
+    /// As a frame.
+    L2,
+    /// As an IP packet.
+    L3,
+}
+
+/// Whom a frame addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Cast {
+    /// One station.
+    Unicast,
+    /// Many.
+    Group,
+}
+
+/// Whether this routed packet still owes one TTL decrement: once per packet, however many tables are consulted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Hop {
+    /// Nothing to take off.
+    Done,
+    /// Take one off when it leaves for another node or workload.
+    Due,
+}
+
+/// Whether the ARP node has seen a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum ArpStage {
+    /// Not yet.
+    Unseen,
+    /// It has, and left it to be bridged.
+    Seen,
+}
+
+/// Whether a packet may be handed to another worker to spread the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Spread {
+    /// It may.
+    Allowed,
+    /// It was: the worker that has it processes it.
+    Done,
+}
+
+/// The outer source address of a tunnelled packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outer {
+    /// It did not come through a tunnel.
+    None,
+    /// IPv4 underlay.
+    V4(Ipv4Addr),
+    /// IPv6 underlay.
+    V6(Ipv6Addr),
+}
+
+const _: () = assert!(size_of::<Meta>() <= 128);
+
+impl Meta {
+    /// What is known on arrival: the port. Everything a node may read before `inspect` has looked at the packet.
+    #[inline]
+    pub(crate) fn arriving(rx_vif: VifId, spread: Spread) -> Meta {
+        Meta {
+            rx_vif,
+            rx_kind: VifKind::Virtual,
+            vrf: VrfId(0),
+            nh: NhId(0),
+            label: None,
+            tx_vif: VifId(0),
+            protocol: Protocol::Other,
+            network: 0,
+            transport: 0,
+            ip_protocol: 0,
+            fragment: Fragment::Whole,
+            layer: Layer::L2,
+            station: Mac::ZERO,
+            cast: Cast::Unicast,
+            addresses: Addresses::None,
+            ports: 0,
+            id: 0,
+            ip_ttl: 0,
+            hop: Hop::Done,
+            arp: ArpStage::Unseen,
+            vlan: None,
+            ttl: 64,
+            passes: 0,
+            outer: Outer::None,
+            spread,
+            worker: WorkerId(0),
+            reason: DropReason::Invalid,
+        }
+    }
+
+    /// The same, in place: the fields that only `inspect` or a later node reads after it has set them stay as they are.
+    #[inline]
+    pub(crate) fn arrive(&mut self, rx_vif: VifId, spread: Spread) {
+        self.rx_vif = rx_vif;
+        self.vrf = VrfId(0);
+        self.nh = NhId(0);
+        self.label = None;
+        self.protocol = Protocol::Other;
+        self.network = 0;
+        self.layer = Layer::L2;
+        self.hop = Hop::Done;
+        self.arp = ArpStage::Unseen;
+        self.ttl = 64;
+        self.passes = 0;
+        self.outer = Outer::None;
+        self.spread = spread;
+    }
+
+    /// Came in through a workload's port.
+    #[inline]
+    pub(crate) fn is_from_workload(&self) -> bool {
+        matches!(self.rx_kind, VifKind::Virtual | VifKind::VirtualVlan)
+    }
+
+    /// Came in through the uplink.
+    #[inline]
+    pub(crate) fn is_from_fabric(&self) -> bool {
+        self.rx_kind == VifKind::Physical
+    }
+}
+
+impl Packet<'_> {
+    /// The bytes from the network header on.
+    #[inline]
+    pub(crate) fn network(&self) -> &[u8] {
+        self.frame.data().get(usize::from(self.meta.network)..).unwrap_or_default()
+    }
+
+    /// The bytes from the network header on, to write.
+    #[inline]
+    pub(crate) fn network_mut(&mut self) -> &mut [u8] {
+        let at = usize::from(self.meta.network);
+        self.frame.data_mut().get_mut(at..).unwrap_or_default()
+    }
+
+    /// Takes off everything in front of the network header.
+    ///
+    /// # Errors
+    /// `Pull` when the frame is shorter, which the parse step excludes.
+    #[inline]
+    pub(crate) fn strip(&mut self) -> Result<(), DropReason> {
+        let n = self.meta.network;
+        self.pull(n)
+    }
+
+    /// Takes `n` bytes off the front; offsets follow.
+    ///
+    /// # Errors
+    /// `Pull` when the frame is shorter.
+    #[inline]
+    pub(crate) fn pull(&mut self, n: u16) -> Result<(), DropReason> {
+        self.frame.pull(usize::from(n)).map_err(|_| DropReason::Pull)?;
+        self.meta.network = self.meta.network.saturating_sub(n);
+        self.meta.transport = self.meta.transport.saturating_sub(n);
+        Ok(())
+    }
+}

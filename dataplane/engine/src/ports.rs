@@ -1,0 +1,197 @@
+//! The ports a worker owns, and which worker has those it does not own.
+
+use port::{Burst, Frame, FramePool, Port, PortInfo};
+use tables::{DropReason, VifId, limits};
+
+use crate::hand_off::{Parcel, Peers, WorkerId};
+use crate::packet::Meta;
+
+/// One queue of an interface.
+pub(crate) struct Bound {
+    pub(crate) vif: VifId,
+    queue: u16,
+    port: Box<dyn Port>,
+    /// Something was received or sent since the last flush.
+    dirty: bool,
+}
+
+impl Bound {
+    #[inline]
+    pub(crate) fn receive(&mut self, pool: &mut FramePool, burst: &mut Burst) -> usize {
+        let count = self.port.receive(pool, burst);
+        self.dirty |= count != 0;
+        count
+    }
+}
+
+/// Who took a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// A port of this worker.
+    Port,
+    /// Another worker's ring.
+    Peer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    None,
+    Port(u16),
+    Peer(WorkerId),
+}
+
+/// All ports this worker knows of.
+pub(crate) struct Ports {
+    bound: Vec<Bound>,
+    elsewhere: Vec<(VifId, u16, WorkerId)>,
+    by_vif: Box<[Way]>,
+}
+
+impl Ports {
+    pub(crate) fn new() -> Ports {
+        Ports {
+            bound: Vec::with_capacity(64),
+            elsewhere: Vec::with_capacity(64),
+            by_vif: std::iter::repeat_n(Way::None, limits::VIFS).collect(),
+        }
+    }
+
+    /// The worker's own ports, to receive from.
+    #[inline]
+    pub(crate) fn bound_mut(&mut self) -> &mut [Bound] {
+        &mut self.bound
+    }
+
+    pub(crate) fn bound(&self) -> impl Iterator<Item = &dyn Port> {
+        self.bound.iter().map(|bound| &*bound.port)
+    }
+
+    /// Whether a frame for this interface would find a port here or elsewhere.
+    pub(crate) fn reaches(&self, vif: VifId) -> bool {
+        self.by_vif.get(vif.index()).is_some_and(|way| *way != Way::None)
+    }
+
+    /// Queues a frame on the interface's port or on the ring to the worker that has one.
+    ///
+    /// # Errors
+    /// The frame again, and why: no port (`InterfaceTxDiscard`), or a full port or ring (`InterfaceDrop`).
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        frame: Frame,
+        vif: VifId,
+        meta: &Meta,
+        peers: &mut Peers,
+    ) -> Result<Sent, (Frame, DropReason)> {
+        match self.by_vif.get(vif.index()).copied().unwrap_or(Way::None) {
+            Way::Port(_) => self.send_own(frame, vif).map(|()| Sent::Port),
+            Way::Peer(worker) => {
+                let parcel = Parcel::Transmit { frame, vif, rx_vif: meta.rx_vif, vrf: meta.vrf };
+                match peers.push(worker, parcel) {
+                    Ok(()) => Ok(Sent::Peer),
+                    Err(parcel) => Err((parcel.into_frame(), DropReason::InterfaceDrop)),
+                }
+            }
+            Way::None => Err((frame, DropReason::InterfaceTxDiscard)),
+        }
+    }
+
+    /// Queues a frame on a port of this worker.
+    ///
+    /// # Errors
+    /// As [`Ports::send`].
+    #[inline]
+    pub(crate) fn send_own(&mut self, frame: Frame, vif: VifId) -> Result<(), (Frame, DropReason)> {
+        let Some(Way::Port(index)) = self.by_vif.get(vif.index()) else {
+            return Err((frame, DropReason::InterfaceTxDiscard));
+        };
+        let Some(bound) = self.bound.get_mut(usize::from(*index)) else {
+            return Err((frame, DropReason::InterfaceTxDiscard));
+        };
+        // Also when it is full: a flush is what makes room again.
+        bound.dirty = true;
+        bound.port.transmit(frame).map_err(|frame| (frame, DropReason::InterfaceDrop))
+    }
+
+    /// Flushes what was used in this turn and what still waits to leave; returns how many frames wait.
+    pub(crate) fn flush(&mut self, pool: &mut FramePool) -> usize {
+        let mut pending = 0;
+        for bound in &mut self.bound {
+            if std::mem::take(&mut bound.dirty) || bound.port.pending() != 0 {
+                bound.port.flush(pool);
+                pending += bound.port.pending();
+            }
+        }
+        pending
+    }
+
+    /// Flushes every port: returns completed frames that an idle port still holds.
+    pub(crate) fn flush_all(&mut self, pool: &mut FramePool) {
+        self.bound.iter_mut().for_each(|bound| bound.port.flush(pool));
+    }
+
+    /// Frames that wait to leave.
+    pub(crate) fn pending(&self) -> usize {
+        self.bound().map(Port::pending).sum()
+    }
+
+    /// Takes a port over. The one it replaces, if any, is given back.
+    pub(crate) fn add(
+        &mut self,
+        vif: VifId,
+        queue: u16,
+        port: Box<dyn Port>,
+    ) -> Option<Box<dyn Port>> {
+        let old = self.remove(vif, queue);
+        self.bound.push(Bound { vif, queue, port, dirty: true });
+        self.rebuild();
+        old
+    }
+
+    /// Lets go of a port.
+    pub(crate) fn remove(&mut self, vif: VifId, queue: u16) -> Option<Box<dyn Port>> {
+        let at = self.bound.iter().position(|bound| bound.vif == vif && bound.queue == queue)?;
+        let bound = self.bound.remove(at);
+        self.rebuild();
+        Some(bound.port)
+    }
+
+    /// Any port, to end with.
+    pub(crate) fn remove_any(&mut self) -> Option<Box<dyn Port>> {
+        self.bound.pop().map(|bound| bound.port)
+    }
+
+    /// Notes that another worker has this queue.
+    pub(crate) fn add_elsewhere(&mut self, vif: VifId, queue: u16, worker: WorkerId) {
+        self.remove_elsewhere(vif, queue);
+        self.elsewhere.push((vif, queue, worker));
+        self.rebuild();
+    }
+
+    /// Forgets that another worker has this queue.
+    pub(crate) fn remove_elsewhere(&mut self, vif: VifId, queue: u16) {
+        self.elsewhere.retain(|(other, at, _)| (*other, *at) != (vif, queue));
+        self.rebuild();
+    }
+
+    /// What a port is and has counted.
+    pub(crate) fn info(&self, vif: VifId, queue: u16) -> Option<PortInfo> {
+        let bound = self.bound.iter().find(|bound| bound.vif == vif && bound.queue == queue)?;
+        Some(bound.port.info())
+    }
+
+    /// An own port before another worker's, the lowest queue first.
+    fn rebuild(&mut self) {
+        self.by_vif.fill(Way::None);
+        for (vif, _, worker) in self.elsewhere.iter().rev() {
+            if let Some(way) = self.by_vif.get_mut(vif.index()) {
+                *way = Way::Peer(*worker);
+            }
+        }
+        for (index, bound) in self.bound.iter().enumerate().rev() {
+            if let Some(way) = self.by_vif.get_mut(bound.vif.index()) {
+                *way = u16::try_from(index).map_or(Way::None, Way::Port);
+            }
+        }
+    }
+}

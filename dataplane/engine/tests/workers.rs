@@ -1,0 +1,134 @@
+//! What is between workers, and between them and the control thread.
+#![allow(clippy::disallowed_macros, reason = "tests may allocate and print")]
+
+mod site;
+
+use std::sync::atomic::Ordering;
+
+use engine::{Event, Tick, WorkerId};
+use port::{Faults, FaultyPort, MemoryPort};
+use site::*;
+use tables::{DropReason, Generation};
+
+#[test]
+fn a_full_port_and_a_faulty_one_are_counted() {
+    each(|site| {
+        let (port, _end) = MemoryPort::new("full");
+        site.add_port(FABRIC, 0, Box::new(port.with_limit(10)));
+        site.turn_all();
+        let packets: Vec<_> = (0..64).map(|_| ping(MAC3, 3, 9)).collect();
+        let free = site.pools.free_frames();
+        let before = site.counters.drops();
+        site.inject(VIF3, &packets);
+        site.turn_all();
+        let dropped = site.counters.drops().get(DropReason::InterfaceDrop)
+            - before.get(DropReason::InterfaceDrop);
+        assert_eq!(dropped, 54);
+        assert_eq!(site.counters.vif(FABRIC).tx_errors, 54);
+        assert_eq!(site.pools.free_frames(), free - 10);
+        let (port, _end) = MemoryPort::new("faulty");
+        let faults = Faults { lose_received: 0, lose_sent: 3, refuse: 5, cut: 0 };
+        site.add_port(FABRIC, 0, Box::new(FaultyPort::new(port, faults)));
+        site.turn_all();
+        site.inject(VIF3, &packets);
+        site.turn_all();
+    });
+}
+
+#[test]
+fn frames_for_a_port_elsewhere_go_over_a_bounded_ring() {
+    let mut site = Site::new(2);
+    // Only the sender turns: its ring holds so many, the rest is dropped where it came in.
+    let packets: Vec<_> = (0..600).map(|_| ping(MAC3, 3, 9)).collect();
+    for _ in 0..2 {
+        site.inject(VIF3, &packets[..500]);
+        for turn in 0..20 {
+            site.workers[1].turn(Tick(turn));
+        }
+    }
+    assert_eq!(site.counters.vif(FABRIC).tx_packets, 0);
+    let drops = site.counters.vif_drops_on(1, VIF3);
+    site.turn_all();
+    let sent = site.counters.vif_on(0, FABRIC).tx_packets;
+    assert_eq!(sent + drops.get(DropReason::InterfaceDrop), 1000);
+    site.collect();
+    site.close();
+}
+
+#[test]
+fn a_sleeping_peer_is_woken_once_for_what_it_is_given() {
+    let mut site = Site::new(2);
+    assert!(site.workers[0].lie_down());
+    let woken = site.wakes[0].0.load(Ordering::Relaxed);
+    site.inject(VIF3, &[ping(MAC3, 3, 9), ping(MAC3, 3, 9)]);
+    site.workers[1].turn(Tick(1));
+    assert_eq!(site.wakes[0].0.load(Ordering::Relaxed), woken + 1);
+    assert!(!site.workers[0].lie_down(), "something waits on its ring");
+    site.turn_all();
+    site.collect();
+    assert!(site.workers[0].lie_down());
+    site.open(VIF4, 0);
+    assert_eq!(site.wakes[0].0.load(Ordering::Relaxed), woken + 2, "commands wake as well");
+    site.turn_all();
+    site.close();
+}
+
+#[test]
+fn a_sleeping_worker_does_not_hold_a_generation_up() {
+    let mut site = Site::new(2);
+    site.put([vni(7, 51)]);
+    let generation = site.writer.generation();
+    assert!(generation > Generation(1) && !site.writer.reached(generation));
+    site.workers[0].lie_down();
+    site.workers[1].turn(Tick(0));
+    assert!(site.writer.reached(generation));
+    site.close();
+}
+
+#[test]
+fn a_removed_port_comes_back_closed_and_its_traffic_is_discarded() {
+    each(|site| {
+        site.engine.remove_port(WorkerId(0), FABRIC, 0).unwrap();
+        site.turn_all();
+        let Some(Event::Removed { vif, port, .. }) = site.engine.event(WorkerId(0)) else {
+            panic!("no port came back")
+        };
+        assert_eq!((vif, port.outstanding()), (FABRIC, 0));
+        site.exchange(&[(VIF3, &ping(MAC3, 3, 9))])
+            .expect_drops(&[(DropReason::InterfaceTxDiscard, 1)]);
+        site.engine.inspect(WorkerId(0), VIF4, 0).unwrap();
+        site.turn_all();
+        let Some(Event::Info { info: Some(_), .. }) = site.engine.event(WorkerId(0)) else {
+            panic!("no answer")
+        };
+    });
+}
+
+#[test]
+fn a_port_without_an_interface_receives_nothing() {
+    each(|site| {
+        let unknown = tables::VifId(9);
+        site.open(unknown, 0);
+        site.turn_all();
+        site.exchange(&[(unknown, &ping(MAC3, 3, 9))])
+            .expect_drops(&[(DropReason::InterfaceRxDiscard, 1)]);
+    });
+}
+
+#[test]
+fn gre_of_many_flows_is_spread_over_the_workers_and_each_flow_stays_on_one() {
+    let mut site = Site::new(2);
+    let flows: Vec<Vec<u8>> = (0..200u16)
+        .map(|flow| mpls_over_gre(20, 64, &udp(MAC9, 9, 3, (1000 + flow / 4, 53), b"flow")[14..]))
+        .collect();
+    let outcome = site.send(FABRIC, &flows);
+    let received: Vec<_> = outcome.on(VIF3).iter().map(|packet| packet[14..].to_vec()).collect();
+    assert_eq!(received.len(), flows.len());
+    // vif3 lives on the second worker: what it processed itself did not come over the ring as a finished frame.
+    for port in 1000..1050u16 {
+        let own: Vec<_> = received.iter().filter(|ip| ip[20..22] == port.to_be_bytes()).collect();
+        assert_eq!(own.len(), 4);
+    }
+    assert_eq!(site.counters.vif(FABRIC).rx_packets, 200, "counted once");
+    site.close();
+}
