@@ -1,0 +1,5 @@
+//! `dropstats`.
+
+fn main() -> std::process::ExitCode {
+    cli::dropstats()
+}

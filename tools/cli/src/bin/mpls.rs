@@ -1,0 +1,5 @@
+//! `mpls`.
+
+fn main() -> std::process::ExitCode {
+    cli::mpls()
+}

@@ -1,0 +1,5 @@
+//! `nh`.
+
+fn main() -> std::process::ExitCode {
+    cli::nh()
+}

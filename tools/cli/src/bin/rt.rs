@@ -1,0 +1,5 @@
+//! `rt`.
+
+fn main() -> std::process::ExitCode {
+    cli::rt()
+}

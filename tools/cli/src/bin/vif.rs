@@ -1,0 +1,5 @@
+//! `vif`.
+
+fn main() -> std::process::ExitCode {
+    cli::vif()
+}

@@ -1,0 +1,5 @@
+//! `vxlan`.
+
+fn main() -> std::process::ExitCode {
+    cli::vxlan()
+}

@@ -1,0 +1,110 @@
+//! Every golden file of the six tools in `tests/cli-golden`: NAME.json holds the exchange in the original's messages,
+//! NAME.txt what the original printed. The messages are turned into rows, a daemon in a thread answers with them, and
+//! the real binary must print the same bytes and end with the same status. Each file is a test of its own name; those
+//! that need what the tools do not offer are listed as ignored, with the reason.
+
+#[path = "../fake/mod.rs"]
+mod fake;
+mod leaves;
+mod messages;
+mod next_hop;
+mod vif;
+
+use std::path::{Path, PathBuf};
+
+use fake::{Daemon, fresh_directory};
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+
+/// Golden files that are not run, and why.
+const SKIPPED: &[(&str, &str)] = &[
+    ("vif-add-success", "programming verb"),
+    ("vif-delete-absent", "programming verb"),
+    ("nh-create-refused", "programming verb"),
+    ("nh-delete-absent", "programming verb"),
+    ("rt-create-inet-success", "programming verb"),
+    ("mpls-create-success", "programming verb"),
+    ("dropstats-log-all", "packet drop log"),
+    ("dropstats-log-core", "packet drop log"),
+    ("dropstats-log-disabled", "packet drop log"),
+    ("dropstats-set-type", "packet drop log"),
+];
+
+fn main() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cli-golden");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("a folder can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 100, "{} golden files in {}", files.len(), folder.display());
+    let trials = files.into_iter().map(trial).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn trial(file: PathBuf) -> Trial {
+    let name = file.file_stem().expect("it has a name").to_string_lossy().into_owned();
+    let reason = SKIPPED.iter().find(|(skipped, _)| *skipped == name).map(|(_, reason)| *reason);
+    let trial = Trial::test(name, move || check(&file));
+    match reason {
+        Some(reason) => trial.with_kind(format!("not offered: {reason}")).with_ignored_flag(true),
+        None => trial,
+    }
+}
+
+fn check(file: &Path) -> Result<(), Failed> {
+    let golden: Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    let wanted = String::from_utf8(std::fs::read(file.with_extension("txt"))?)?;
+    let command = golden["command"].as_str().ok_or("no command")?;
+    let mut words = command.split_whitespace();
+    let tool = words.next().ok_or("empty command")?;
+    let platform = golden["platform"].as_str().ok_or("no platform")?;
+    let mut arguments: Vec<&str> = words.collect();
+    arguments.extend(["--layout", platform]);
+
+    let daemon = Daemon::start(messages::content(&golden));
+    let output = daemon.run(tool, &arguments);
+    let got = String::from_utf8(output.stdout)?;
+    if got != wanted {
+        return Err(difference(command, &wanted, &got).into());
+    }
+    if !output.stderr.is_empty() {
+        return Err(format!("stderr: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let status = golden["exit_status"].as_i64().ok_or("no exit status")?;
+    if output.status.code().map(i64::from) != Some(status) {
+        return Err(format!("{command}: ends with {}, not {status}", output.status).into());
+    }
+    if daemon.requests().is_empty() {
+        return Err(format!("{command}: nothing was asked").into());
+    }
+    // Nobody listens here: only the connection may make a difference.
+    drop(daemon);
+    let lonely = fresh_directory();
+    let alone = fake::run(tool, &lonely, &arguments);
+    std::fs::remove_dir_all(lonely)?;
+    let lost = match tool {
+        "vif" => 244,
+        "dropstats" => 255,
+        _ => 1,
+    };
+    if alone.status.code() != Some(lost) {
+        return Err(
+            format!("{command}: without a daemon ends with {}, not {lost}", alone.status).into()
+        );
+    }
+    Ok(())
+}
+
+fn difference(command: &str, wanted: &str, got: &str) -> String {
+    let (mut wanted_lines, mut got_lines) = (wanted.split('\n'), got.split('\n'));
+    let mut line = 0;
+    loop {
+        line += 1;
+        let (wanted, got) = (wanted_lines.next(), got_lines.next());
+        if wanted != got || wanted.is_none() {
+            return format!("{command}: line {line}\nwanted {wanted:?}\n   got {got:?}");
+        }
+    }
+}
