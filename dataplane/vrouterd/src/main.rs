@@ -1,2 +1,46 @@
+//! `vrouterd`: the forwarding engine's process. The README draws its threads and says who owns what.
+//!
+//! | module | does |
+//! |---|---|
+//! | `options`, `cores`, `preflight`, `socket_dir` | check everything before anything is made |
+//! | `worker`, `patience` | a worker's thread, and when it sleeps |
+//! | `server`, `follow`, `touched` | the control thread: requests, and what follows from a change |
+//! | `control` | sockets of clients, pages, publication |
+//! | `ports`, `links` | ports follow the model and the netdevs |
+//! | `kernel`, `underlay`, `route_changes` | tunnel destinations follow the kernel's routes and neighbours |
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod control;
+mod cores;
+mod follow;
+mod kernel;
+mod links;
+mod options;
+mod patience;
+mod ports;
+mod preflight;
+mod process;
+mod route_changes;
+mod server;
+mod socket_dir;
+mod touched;
+mod underlay;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Usage errors exit here, with 2.
+    let options = options::Options::parse();
+    match process::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // One line, whatever the causes brought along.
+            let text = format!("{:#}", failure.error).replace('\n', " ");
+            eprintln!("vrouterd: {text}");
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The control server: many clients on one socket, one owner of the tables behind it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `connection` | one client: framing, version, deadlines; sends an [`Ask`] a request and writes the answer |
+//! | `dump` | pages and single rows of every table |
+//! | `publisher` | model and snapshots: what was asked for, what is published, who waits for it |
+//!
+//! A connection is a task that owns nothing but its socket. Whatever a client does (garbage, half a message, not
+//! reading) ends that task and nothing else.
+
+mod connection;
+mod dump;
+mod publisher;
+
+pub(crate) use connection::{Ask, serve};
+pub(crate) use dump::{View, VifFacts};
+pub(crate) use publisher::Publisher;

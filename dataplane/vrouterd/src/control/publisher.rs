@@ -1,0 +1,130 @@
+//! The model, the snapshots made of it, and the barriers that wait for workers to see them.
+
+use std::time::{Duration, Instant};
+
+use tables::{Changes, Epoch, Fib, Generation, Model, ModelError, Op, Owner, Reader, Writer};
+
+use crate::touched::Touched;
+
+/// Snapshots are at least this far apart: changes that come faster share one.
+const SPACING: Duration = Duration::from_millis(1);
+
+/// Applies transactions and publishes what they add up to. `W` is what a barrier wakes.
+pub(crate) struct Publisher<W> {
+    model: Model,
+    writer: Writer,
+    changes: Changes,
+    touched: Touched,
+    epoch: Epoch,
+    dirty: bool,
+    last: Option<Instant>,
+    barriers: Vec<(Generation, W)>,
+}
+
+impl<W> Publisher<W> {
+    pub(crate) fn new() -> Publisher<W> {
+        Publisher {
+            model: Model::new(),
+            writer: Writer::new(),
+            changes: Changes::default(),
+            touched: Touched::default(),
+            epoch: Epoch(0),
+            dirty: false,
+            last: None,
+            barriers: Vec::new(),
+        }
+    }
+
+    /// A view of the snapshots for one more worker.
+    pub(crate) fn reader(&mut self) -> Reader {
+        self.writer.reader()
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub(crate) fn fib(&self) -> &Fib {
+        self.writer.fib()
+    }
+
+    /// Makes a transaction part of the model, all or nothing. Gives the generation that will contain it.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing was changed.
+    pub(crate) fn apply(&mut self, ops: &[Op], owner: Owner) -> Result<Generation, ModelError> {
+        let changes = self.model.apply(ops, owner)?;
+        self.dirty |= !changes.is_empty();
+        self.touched.note(changes.keys());
+        self.changes.merge(changes);
+        Ok(self.pending())
+    }
+
+    /// From now on what `owner` puts is marked as put in this epoch.
+    pub(crate) fn begin_epoch(&mut self, owner: Owner) {
+        self.epoch = Epoch(self.epoch.0.wrapping_add(1));
+        self.model.begin_epoch(owner, self.epoch);
+    }
+
+    /// Deletes what `owner` did not put since its epoch began.
+    ///
+    /// # Errors
+    /// As [`Publisher::apply`].
+    pub(crate) fn sweep(&mut self, owner: Owner) -> Result<Generation, ModelError> {
+        let stale = self.model.sweep(owner);
+        self.apply(&stale, owner)
+    }
+
+    /// What the changes since the last call mean outside the tables.
+    pub(crate) fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// The generation that contains all that was applied so far.
+    pub(crate) fn pending(&self) -> Generation {
+        let published = self.writer.generation();
+        if self.dirty { Generation(published.0 + 1) } else { published }
+    }
+
+    /// When to publish; `None` when there is nothing to.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.dirty.then(|| self.last.map_or(now, |last| last + SPACING))
+    }
+
+    /// Publishes what is pending.
+    pub(crate) fn publish(&mut self) {
+        if self.dirty {
+            let changes = std::mem::take(&mut self.changes);
+            self.writer.publish(&self.model, &changes);
+            self.dirty = false;
+            self.last = Some(Instant::now());
+        }
+    }
+
+    /// Wakes `who` once every worker forwards by all that was applied so far.
+    pub(crate) fn wait(&mut self, who: W) {
+        self.barriers.push((self.pending(), who));
+    }
+
+    /// Those whose wait is over.
+    pub(crate) fn reached(&mut self) -> Vec<(Generation, W)> {
+        let writer = &self.writer;
+        let published = writer.generation();
+        self.barriers
+            .extract_if(.., |(generation, _)| {
+                published >= *generation && writer.reached(*generation)
+            })
+            .collect()
+    }
+
+    /// Whether somebody waits, or a snapshot nobody uses is still to be freed.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.barriers.is_empty() || self.writer.retired() > 0
+    }
+
+    /// Frees old snapshots.
+    pub(crate) fn collect(&mut self) {
+        self.writer.collect();
+    }
+}

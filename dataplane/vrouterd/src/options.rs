@@ -1,0 +1,105 @@
+//! The command line: raw flags, checked once into [`Options`].
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Parser;
+
+/// The vRouter's forwarding engine: pinned poll-mode workers on AF_XDP, and the control socket they are told by.
+#[derive(Debug, Parser)]
+#[command(name = "vrouterd", version, about, max_term_width = 100)]
+pub(crate) struct Options {
+    /// Directory of the control socket; made if it is missing.
+    #[arg(long, env = "VROUTER_SOCK_DIR", default_value = "/run/vrouter", value_name = "DIR")]
+    pub(crate) sock_dir: PathBuf,
+
+    /// Number of workers (threads that move packets).
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+
+    /// Cores to pin the workers to, as `2,3` or `4-7`; by default the last ones this process may use.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cores: Option<CoreList>,
+
+    /// Never sleep: each worker keeps its core busy even without traffic.
+    #[arg(long)]
+    pub(crate) busy: bool,
+
+    /// Packet buffers of 2048 bytes in the shared pool.
+    #[arg(long, default_value_t = 32_768, value_name = "N", value_parser = clap::value_parser!(u32).range(4096..=4_194_304))]
+    pub(crate) frames: u32,
+
+    /// Refuse to start unless this device exists.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) uplink: Option<String>,
+
+    /// Keep tunnel neighbours resolved by probing them, as on kernels without managed neighbour entries.
+    #[arg(long)]
+    pub(crate) probe_neighbors: bool,
+
+    /// What to log on stderr, as `info` or `vrouterd=debug`; `RUST_LOG` says the same.
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+/// CPU numbers, in the order given, without duplicates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CoreList(pub(crate) Vec<usize>);
+
+impl FromStr for CoreList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut cores = Vec::new();
+        for part in text.split(',') {
+            for core in parse_range(part.trim())? {
+                if cores.contains(&core) {
+                    return Err(format!("core {core} is named twice"));
+                }
+                cores.push(core);
+            }
+        }
+        Ok(CoreList(cores))
+    }
+}
+
+/// The highest CPU number taken; the kernel's own limit is 8192.
+const MAX_CORE: usize = 8191;
+
+fn parse_range(part: &str) -> Result<std::ops::RangeInclusive<usize>, String> {
+    let number = |text: &str| {
+        text.parse::<usize>()
+            .ok()
+            .filter(|&core| core <= MAX_CORE)
+            .ok_or_else(|| format!("`{text}` is not a core number (0 to {MAX_CORE})"))
+    };
+    let (first, last) = match part.split_once('-') {
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(part)?, number(part)?),
+    };
+    if first > last { Err(format!("`{part}` runs backwards")) } else { Ok(first..=last) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn core_lists_take_numbers_and_ranges() {
+        assert_eq!("3".parse(), Ok(CoreList(vec![3])));
+        assert_eq!("0,4-6".parse(), Ok(CoreList(vec![0, 4, 5, 6])));
+    }
+
+    #[test]
+    fn core_lists_refuse_what_is_not_one() {
+        for text in ["", "a", "1,", "3-1", "1,1", "0-2,1", "9000"] {
+            assert!(text.parse::<CoreList>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Options::command().debug_assert();
+    }
+}

@@ -1,0 +1,453 @@
+//! Ports follow the model and the links: which vif has which device, in what state, on which workers.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `open` | opening a device: what may wait in the kernel, in a thread of its own |
+//! | `facts` | devices, ports and counters in the rows of interfaces |
+//!
+//! A vif's port is missing (no such device), opening, failed (tried again ever more rarely), or open. Everything else
+//! is a change from one to the other, made by [`Ports::want`], [`Ports::links_changed`], [`Ports::opened`] and
+//! [`Ports::retry`]. Closing never waits: the worker closes, and the port comes back as an event.
+
+mod facts;
+mod open;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use engine::{Busy, CounterReader, Engine, Event, WorkerId};
+use port::{FramePools, Port, PortInfo, XskDevice};
+use sys::ethtool::LinkSpeed;
+use tables::{Transport, Vif, VifId, VifKind};
+use tokio::sync::mpsc;
+
+use crate::kernel::IfIndex;
+use crate::links::Links;
+
+pub(crate) use facts::Facts;
+pub(crate) use open::Ground;
+use open::{Opened, Order};
+
+/// How long the first repetition of a failed opening waits, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How long a worker that has no room for commands is given.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
+/// How long workers may take to say what a port is.
+const INSPECT_DEADLINE: Duration = Duration::from_millis(100);
+
+/// The outcome of an opening.
+pub(crate) struct Outcome {
+    vif: VifId,
+    attempt: u64,
+    result: Result<Opened, String>,
+}
+
+/// See the module.
+pub(crate) struct Ports {
+    ground: Ground,
+    engine: Engine,
+    counters: CounterReader,
+    slots: BTreeMap<VifId, Slot>,
+    /// Workload queues of each worker.
+    loads: Vec<usize>,
+    endpoints: Vec<IpAddr>,
+    attempts: u64,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    /// Removals that a worker had no room for.
+    overdue: Vec<(WorkerId, VifId, u16)>,
+    /// Links to be set up.
+    ready: Vec<(IfIndex, VifKind)>,
+    /// Answers of workers still to come.
+    unanswered: usize,
+}
+
+struct Slot {
+    device: String,
+    kind: VifKind,
+    state: State,
+    /// How long the last failed opening was followed by waiting.
+    pause: Duration,
+}
+
+enum State {
+    /// This kind of vif has no device.
+    Portless,
+    /// No device of that name.
+    Missing,
+    /// A thread is at it.
+    Opening { attempt: u64, first: WorkerId },
+    /// It was refused; tried again at `retry`.
+    Failed { message: String, retry: Instant },
+    /// It carries packets.
+    Open(Box<OpenDevice>),
+}
+
+struct OpenDevice {
+    device: XskDevice,
+    queues: Vec<(u16, WorkerId)>,
+    first: WorkerId,
+    infos: BTreeMap<u16, PortInfo>,
+    speed: Option<LinkSpeed>,
+    driver: Option<String>,
+}
+
+impl Ports {
+    /// No ports yet; what becomes of openings is told over the channel given back.
+    pub(crate) fn new(ground: Ground, engine: Engine) -> (Ports, mpsc::UnboundedReceiver<Outcome>) {
+        let (outcomes, receiver) = mpsc::unbounded_channel();
+        let ports = Ports {
+            counters: engine.counters(),
+            loads: vec![0; engine.workers()],
+            ground,
+            engine,
+            slots: BTreeMap::new(),
+            endpoints: Vec::new(),
+            attempts: 0,
+            outcomes,
+            overdue: Vec::new(),
+            ready: Vec::new(),
+            unanswered: 0,
+        };
+        (ports, receiver)
+    }
+
+    pub(crate) fn counters(&self) -> &CounterReader {
+        &self.counters
+    }
+
+    pub(crate) fn counters_mut(&mut self) -> &mut CounterReader {
+        &mut self.counters
+    }
+
+    pub(crate) fn pools(&self) -> &FramePools {
+        &self.ground.pools
+    }
+
+    /// A vif is wanted so, or not at all. One whose device and kind did not change is left alone.
+    pub(crate) fn want(&mut self, vif: VifId, wanted: Option<&Vif>, links: &Links) {
+        let Some(wanted) = wanted else {
+            self.close(vif);
+            self.slots.remove(&vif);
+            return;
+        };
+        let known = self.slots.get(&vif);
+        if known.is_some_and(|slot| slot.device == wanted.name && slot.kind == wanted.kind) {
+            return;
+        }
+        if known.is_none() {
+            self.counters.clear_vif(vif);
+        }
+        self.close(vif);
+        let state = if has_device(wanted) { State::Missing } else { State::Portless };
+        let (device, kind, pause) = (wanted.name.clone(), wanted.kind, Duration::ZERO);
+        self.slots.insert(vif, Slot { device, kind, state, pause });
+        self.begin(vif, links);
+    }
+
+    /// Links of these names came, went or changed.
+    pub(crate) fn links_changed(&mut self, names: &BTreeSet<String>, links: &Links) {
+        let concerned: Vec<VifId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| names.contains(&slot.device))
+            .map(|(&vif, _)| vif)
+            .collect();
+        for vif in concerned {
+            self.link_changed(vif, links);
+        }
+    }
+
+    fn link_changed(&mut self, vif: VifId, links: &Links) {
+        let Some(slot) = self.slots.get(&vif) else { return };
+        let link = links.named(&slot.device);
+        match (&slot.state, link) {
+            (State::Open(open), Some(link)) if open.device.ifindex() == link.index => {
+                if let Err(error) = open.device.set_mac(link.mac.0) {
+                    tracing::warn!("{error}");
+                }
+            }
+            // Its outcome is judged by the links as they are then.
+            (State::Portless | State::Opening { .. }, _) => {}
+            _ => {
+                self.close(vif);
+                self.begin(vif, links);
+            }
+        }
+    }
+
+    /// Tries again what is due.
+    pub(crate) fn retry(&mut self, links: &Links) {
+        for (worker, vif, queue) in std::mem::take(&mut self.overdue) {
+            self.remove(worker, vif, queue);
+        }
+        let now = Instant::now();
+        let due: Vec<VifId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.state, State::Failed { retry, .. } if retry <= now))
+            .map(|(&vif, _)| vif)
+            .collect();
+        for vif in due {
+            self.begin(vif, links);
+        }
+    }
+
+    /// When to call [`Ports::retry`].
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        let failed = self.slots.values().filter_map(|slot| match slot.state {
+            State::Failed { retry, .. } => Some(retry),
+            _ => None,
+        });
+        let overdue = (!self.overdue.is_empty()).then(|| Instant::now() + BUSY_PAUSE);
+        failed.chain(overdue).min()
+    }
+
+    /// An opening has ended.
+    pub(crate) fn opened(&mut self, outcome: Outcome, links: &Links) {
+        let Outcome { vif, attempt, result } = outcome;
+        let current = self.slots.get(&vif).is_some_and(
+            |slot| matches!(slot.state, State::Opening { attempt: at, .. } if at == attempt),
+        );
+        let index =
+            self.slots.get(&vif).and_then(|slot| links.named(&slot.device)).map(|l| l.index);
+        match result {
+            Ok(opened) if current && index == Some(opened.device.ifindex()) => {
+                self.take_over(vif, opened);
+            }
+            Ok(opened) => {
+                opened.close(&self.ground.pools);
+                if current {
+                    // The device was replaced meanwhile.
+                    self.close(vif);
+                    self.begin(vif, links);
+                }
+            }
+            Err(message) if current => self.fail(vif, message, links),
+            Err(_) => {}
+        }
+    }
+
+    /// Links that are to be set up, once each.
+    pub(crate) fn take_ready(&mut self) -> Vec<(IfIndex, VifKind)> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// The open uplinks.
+    pub(crate) fn uplinks(&self) -> impl Iterator<Item = (VifId, IfIndex)> {
+        self.slots.iter().filter_map(|(&vif, slot)| match &slot.state {
+            State::Open(open) if slot.kind == VifKind::Physical => {
+                Some((vif, open.device.ifindex()))
+            }
+            _ => None,
+        })
+    }
+
+    /// The addresses whose tunnel packets the uplinks take.
+    pub(crate) fn set_endpoints(&mut self, endpoints: BTreeSet<IpAddr>) {
+        let endpoints: Vec<IpAddr> = endpoints.into_iter().collect();
+        if self.endpoints == endpoints {
+            return;
+        }
+        self.endpoints = endpoints;
+        for slot in self.slots.values() {
+            if let State::Open(open) = &slot.state {
+                steer(&open.device, &self.endpoints);
+            }
+        }
+    }
+
+    /// Asks workers what the ports of a vif (or of all) are, and waits for their answers, though not for long.
+    pub(crate) async fn inspect(&mut self, vif: Option<VifId>) {
+        self.take_events();
+        let mut asked = Vec::new();
+        for (&id, slot) in &self.slots {
+            if let State::Open(open) = &slot.state
+                && vif.is_none_or(|vif| vif == id)
+            {
+                asked.extend(open.queues.iter().map(|&(queue, worker)| (worker, id, queue)));
+            }
+        }
+        for (worker, vif, queue) in asked {
+            self.unanswered += usize::from(self.engine.inspect(worker, vif, queue).is_ok());
+        }
+        let deadline = Instant::now() + INSPECT_DEADLINE;
+        while self.unanswered > 0 && Instant::now() < deadline {
+            self.take_events();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.unanswered = 0;
+    }
+
+    /// Takes what workers have told.
+    pub(crate) fn take_events(&mut self) {
+        for worker in 0..self.engine.workers() {
+            let worker = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
+            while let Some(event) = self.engine.event(worker) {
+                match event {
+                    // Its frames are home and its socket is closed; what is left is memory.
+                    Event::Removed { port, .. } => drop(port),
+                    Event::Info { vif, queue, info } => {
+                        self.unanswered = self.unanswered.saturating_sub(1);
+                        self.note_info(vif, queue, info);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_info(&mut self, vif: VifId, queue: u16, info: Option<PortInfo>) {
+        let slot = self.slots.get_mut(&vif);
+        if let (Some(Slot { state: State::Open(open), .. }), Some(info)) = (slot, info) {
+            open.infos.insert(queue, info);
+        }
+    }
+
+    /// Starts an opening, if there is a device.
+    fn begin(&mut self, vif: VifId, links: &Links) {
+        let Some(slot) = self.slots.get(&vif) else { return };
+        if matches!(slot.state, State::Portless | State::Open(_) | State::Opening { .. }) {
+            return;
+        }
+        let (device, kind) = (slot.device.clone(), slot.kind);
+        if links.named(&device).is_none() {
+            tracing::info!("vif {vif}: there is no device {device} yet");
+            return self.set(vif, State::Missing);
+        }
+        let first = if kind == VifKind::Physical { WorkerId(0) } else { self.least_loaded() };
+        self.attempts += 1;
+        let attempt = self.attempts;
+        tracing::debug!("vif {vif}: opening {device}");
+        self.set(vif, State::Opening { attempt, first });
+        self.load(first, kind, 1);
+        let (ground, outcomes) = (self.ground.clone(), self.outcomes.clone());
+        tokio::task::spawn_blocking(move || {
+            let order = Order { device, kind, first };
+            let result = open::open(&ground, &order);
+            if let Err(lost) = outcomes.send(Outcome { vif, attempt, result })
+                && let Ok(opened) = lost.0.result
+            {
+                opened.close(&ground.pools);
+            }
+        });
+    }
+
+    fn take_over(&mut self, vif: VifId, opened: Opened) {
+        let Opened { device, queues, speed, driver } = opened;
+        let Some(slot) = self.slots.get_mut(&vif) else { return };
+        let State::Opening { first, .. } = slot.state else { return };
+        steer(&device, &self.endpoints);
+        let mut open = OpenDevice {
+            queues: queues.iter().map(|(queue, worker, _)| (*queue, *worker)).collect(),
+            infos: BTreeMap::new(),
+            device,
+            first,
+            speed,
+            driver,
+        };
+        let mut pool = self.ground.pools.pool();
+        for (queue, worker, port) in queues {
+            open.infos.insert(queue, port.info());
+            // What it replaces, if that is still to be removed, comes back by itself.
+            self.overdue.retain(|other| *other != (worker, vif, queue));
+            if let Err((busy, mut port)) = self.engine.add_port(worker, vif, queue, Box::new(port))
+            {
+                tracing::error!("vif {vif} queue {queue}: {busy}; it carries nothing");
+                port.close(&mut pool);
+                open.queues.retain(|(other, _)| *other != queue);
+            }
+        }
+        tracing::info!(
+            "vif {vif}: {} is open, {} queue(s) from worker {}",
+            open.device.name(),
+            open.queues.len(),
+            first.0
+        );
+        self.ready.push((open.device.ifindex(), slot.kind));
+        slot.pause = Duration::ZERO;
+        slot.state = State::Open(Box::new(open));
+    }
+
+    fn fail(&mut self, vif: VifId, message: String, links: &Links) {
+        let Some(slot) = self.slots.get(&vif) else { return };
+        let (kind, device) = (slot.kind, slot.device.clone());
+        if let State::Opening { first, .. } = slot.state {
+            self.load(first, kind, -1);
+        }
+        if links.named(&device).is_none() {
+            return self.set(vif, State::Missing);
+        }
+        tracing::warn!("vif {vif}: {message}");
+        if let Some(slot) = self.slots.get_mut(&vif) {
+            slot.pause = (slot.pause * 2).clamp(RETRY.0, RETRY.1);
+            slot.state = State::Failed { message, retry: Instant::now() + slot.pause };
+        }
+    }
+
+    /// Closes a vif's port, if it has one; its slot is then as if there were no device.
+    fn close(&mut self, vif: VifId) {
+        let Some(slot) = self.slots.get_mut(&vif) else { return };
+        let kind = slot.kind;
+        match std::mem::replace(&mut slot.state, State::Missing) {
+            State::Portless => slot.state = State::Portless,
+            State::Opening { first, .. } => self.load(first, kind, -1),
+            State::Missing | State::Failed { .. } => {}
+            State::Open(open) => {
+                let OpenDevice { device, queues, first, .. } = *open;
+                tracing::info!("vif {vif}: {} is closed", device.name());
+                self.load(first, kind, -1);
+                for (queue, worker) in queues {
+                    self.remove(worker, vif, queue);
+                }
+                leave(device, kind);
+            }
+        }
+    }
+
+    fn remove(&mut self, worker: WorkerId, vif: VifId, queue: u16) {
+        if let Err(Busy { .. }) = self.engine.remove_port(worker, vif, queue) {
+            self.overdue.push((worker, vif, queue));
+        }
+    }
+
+    fn set(&mut self, vif: VifId, state: State) {
+        if let Some(slot) = self.slots.get_mut(&vif) {
+            slot.state = state;
+        }
+    }
+
+    fn least_loaded(&self) -> WorkerId {
+        let least = self.loads.iter().enumerate().min_by_key(|(_, load)| **load);
+        WorkerId(least.and_then(|(index, _)| u8::try_from(index).ok()).unwrap_or(0))
+    }
+
+    fn load(&mut self, worker: WorkerId, kind: VifKind, by: isize) {
+        if kind != VifKind::Physical
+            && let Some(load) = self.loads.get_mut(worker.index())
+        {
+            *load = load.saturating_add_signed(by);
+        }
+    }
+}
+
+/// Whether a vif of this kind is a kernel device here.
+fn has_device(vif: &Vif) -> bool {
+    matches!(vif.kind, VifKind::Physical | VifKind::Virtual)
+        && matches!(vif.transport, Transport::Virtual | Transport::Ethernet)
+}
+
+fn steer(device: &XskDevice, endpoints: &[IpAddr]) {
+    if let Err(error) = device.set_endpoints(endpoints) {
+        tracing::error!("{error}");
+    }
+}
+
+/// Takes the program off an uplink, for its packets are the kernel's again. On a workload's device it stays: a tenant's
+/// frame must never enter the host's stack.
+fn leave(device: XskDevice, kind: VifKind) {
+    if kind == VifKind::Physical
+        && let Err(error) = device.release()
+    {
+        tracing::debug!("{error}");
+    }
+}

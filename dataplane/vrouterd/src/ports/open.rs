@@ -1,0 +1,139 @@
+//! Opening a device: everything that may wait in the kernel, away from the control thread.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::WorkerId;
+use port::{FramePools, Heartbeat, Port, PortMode, Umem, XskConfig, XskDevice, XskPort};
+use sys::ethtool::LinkSpeed;
+use tables::VifKind;
+
+/// What all openings have in common.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) umem: Arc<Umem>,
+    pub(crate) pools: FramePools,
+    pub(crate) workers: u8,
+}
+
+/// What is to be opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) device: String,
+    pub(crate) kind: VifKind,
+    /// The worker of queue 0; further queues go to the workers after it, round and round.
+    pub(crate) first: WorkerId,
+}
+
+/// An open device, and a port for each of its queues.
+pub(crate) struct Opened {
+    pub(crate) device: XskDevice,
+    pub(crate) queues: Vec<(u16, WorkerId, XskPort)>,
+    pub(crate) speed: Option<LinkSpeed>,
+    pub(crate) driver: Option<String>,
+}
+
+impl Opened {
+    /// Gives all frames back.
+    pub(crate) fn close(self, pools: &FramePools) {
+        let mut pool = pools.pool();
+        for (_, _, mut port) in self.queues {
+            port.close(&mut pool);
+        }
+    }
+}
+
+/// Attaches the program, then binds a socket to each queue. From the first step on, no frame of a workload's device
+/// reaches the host's stack. May wait some seconds for a queue that was just closed.
+///
+/// # Errors
+/// One line that says what was refused.
+pub(crate) fn open(ground: &Ground, order: &Order) -> Result<Opened, String> {
+    let name = order.device.as_str();
+    let device = match order.kind {
+        VifKind::Physical => XskDevice::uplink(name, &ground.heartbeat),
+        _ => XskDevice::workload(name, &ground.heartbeat),
+    };
+    let device = device.map_err(|error| error.to_string())?;
+    if order.kind != VifKind::Physical {
+        silence_ipv6(name);
+    }
+    let speed = sys::ethtool::link_speed(name).ok();
+    let driver = sys::ethtool::driver(name).ok();
+    let mut opened = Opened { device, queues: Vec::new(), speed, driver };
+    let mut pool = ground.pools.pool();
+    for queue in 0..opened.device.queues() {
+        let mut config = match order.kind {
+            VifKind::Physical => XskConfig::uplink(queue),
+            _ => XskConfig::workload(queue),
+        };
+        match share(config.receive_frames, ground.pools.free_frames()) {
+            Some(frames) => config.receive_frames = frames,
+            None => {
+                opened.close(&ground.pools);
+                return Err(format!(
+                    "{name}: packet buffers are used up; start with more --frames"
+                ));
+            }
+        }
+        let worker = worker_of(order.first, queue, ground.workers);
+        let slot = u32::from(worker.0);
+        match opened.device.open(&ground.umem, config, slot, &mut pool) {
+            Ok(port) => {
+                let queue = u16::try_from(queue).unwrap_or(u16::MAX);
+                opened.queues.push((queue, worker, port));
+            }
+            Err(error) => {
+                opened.close(&ground.pools);
+                return Err(error.to_string());
+            }
+        }
+    }
+    if opened.device.mode() == PortMode::Generic {
+        tracing::warn!("{name}: the driver has no native XDP; the slow generic mode is used");
+    }
+    Ok(opened)
+}
+
+/// How many of the free frames a queue gets to receive into: never more than a quarter, so that the last port of many
+/// still gets some and frames are left to be on the way. `None` when it would get too few to be of use.
+fn share(wish: usize, free: usize) -> Option<usize> {
+    let share = wish.min(free / 4);
+    (share >= port::BURST).then_some(share)
+}
+
+fn worker_of(first: WorkerId, queue: u32, workers: u8) -> WorkerId {
+    let sum = u32::from(first.0) + queue;
+    WorkerId(u8::try_from(sum % u32::from(workers.max(1))).unwrap_or(0))
+}
+
+/// The host must not speak IPv6 on a workload's link: not even neighbour discovery.
+fn silence_ipv6(device: &str) {
+    let path = Path::new("/proc/sys/net/ipv6/conf").join(device).join("disable_ipv6");
+    if !path.exists() {
+        return; // A kernel or namespace without IPv6.
+    }
+    if let Err(error) = std::fs::write(&path, "1") {
+        tracing::warn!("{}: {error}; the host may speak IPv6 on {device}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_port_leaves_frames_for_the_next() {
+        assert_eq!(share(4096, 32_768), Some(4096));
+        assert_eq!(share(4096, 8192), Some(2048));
+        assert_eq!(share(1024, 300), Some(75));
+        assert_eq!(share(1024, 100), None);
+    }
+
+    #[test]
+    fn queues_go_round_the_workers() {
+        let workers: Vec<u8> = (0..5).map(|queue| worker_of(WorkerId(1), queue, 3).0).collect();
+        assert_eq!(workers, [1, 2, 0, 1, 2]);
+    }
+}

@@ -1,0 +1,259 @@
+//! The control thread's loop: owner of the model, the ports and the underlay. Everything that changes them comes
+//! through here, one thing after the other.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use api::{
+    ApiError, DropScope, DropStats, ErrorCode, Lookup, ProcessInfo, Reply, Request, Table,
+    TableSize, WorkerInfo,
+};
+use tables::{ErrorCode as ModelCode, ModelError, NhId, Owner, VifId, limits};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use wire::{Label, Vni};
+
+use crate::control::{Ask, Publisher, View};
+use crate::kernel::{Kernel, KernelEvent};
+use crate::links::Links;
+use crate::ports::{Facts as PortFacts, Outcome, Ports};
+use crate::route_changes::RouteChanges;
+use crate::underlay::Underlay;
+
+/// How often barriers are looked at while somebody waits: workers turn in microseconds.
+const BARRIER_POLL: Duration = Duration::from_millis(1);
+/// How often hops that the kernel does not keep resolved are probed (ARP entries are trusted for 15 s and more).
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the process was started with, as [`Request::Info`] tells it.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) started: Instant,
+    pub(crate) kernel_release: String,
+    pub(crate) cores: Vec<usize>,
+    pub(crate) busy: bool,
+    /// Probe neighbours instead of having the kernel manage them.
+    pub(crate) probe_neighbors: bool,
+}
+
+/// See the module.
+pub(crate) struct Server {
+    pub(crate) facts: Facts,
+    pub(crate) publisher: Publisher<oneshot::Sender<Reply>>,
+    pub(crate) ports: Ports,
+    pub(crate) kernel: Kernel,
+    pub(crate) links: Links,
+    pub(crate) underlay: Underlay,
+    pub(crate) route_changes: RouteChanges,
+    /// When to install deleted neighbour entries again.
+    pub(crate) restore_at: Option<Instant>,
+}
+
+impl Server {
+    /// Serves until `stop` completes.
+    ///
+    /// # Errors
+    /// The kernel's notifications ended.
+    pub(crate) async fn run(
+        &mut self,
+        mut asks: mpsc::Receiver<Ask>,
+        mut events: mpsc::UnboundedReceiver<KernelEvent>,
+        mut outcomes: mpsc::UnboundedReceiver<Outcome>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<()> {
+        self.learn_kernel().await?;
+        let mut barriers = interval(BARRIER_POLL);
+        let mut probes = interval(PROBE_INTERVAL);
+        for timer in [&mut barriers, &mut probes] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        tokio::pin!(stop);
+        loop {
+            let publish_at = self.publisher.due();
+            let retry_at = self.ports.retry_at();
+            let settle_at = self.route_changes.due();
+            let restore_at = self.restore_at;
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                Some(ask) = asks.recv() => self.answer(ask).await,
+                event = events.recv() => match event {
+                    Some(event) => self.kernel_changed(event).await,
+                    None => anyhow::bail!("the kernel's notifications ended"),
+                },
+                Some(outcome) = outcomes.recv() => self.port_opened(outcome).await,
+                () = until(publish_at) => self.publisher.publish(),
+                () = until(retry_at) => self.retry_ports().await,
+                () = until(restore_at) => self.restore_neighbors().await,
+                () = until(settle_at) => self.routes_settled().await,
+                _ = barriers.tick(), if self.publisher.is_waiting() => {}
+                _ = probes.tick() => self.probe_unmanaged().await,
+            }
+            self.answer_barriers();
+            self.ports.take_events();
+        }
+    }
+
+    fn answer_barriers(&mut self) {
+        for (generation, answer) in self.publisher.reached() {
+            // A client that is gone needs no answer.
+            let _ = answer.send(Reply::Done { generation: generation.0 });
+        }
+        self.publisher.collect();
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        let reply = match ask.request {
+            Request::Barrier => {
+                self.publisher.publish();
+                return self.publisher.wait(ask.answer);
+            }
+            Request::Apply(transaction) => {
+                let applied = self.publisher.apply(&transaction.ops, Owner::Agent);
+                self.follow().await;
+                done(applied)
+            }
+            Request::BeginEpoch => {
+                self.publisher.begin_epoch(Owner::Agent);
+                done(Ok(self.publisher.pending()))
+            }
+            Request::Sweep => {
+                let swept = self.publisher.sweep(Owner::Agent);
+                self.follow().await;
+                self.release_strays().await;
+                done(swept)
+            }
+            Request::Dump { table, after } => {
+                if matches!(table, Table::Vif { .. }) && after.is_none() {
+                    self.ports.inspect(None).await;
+                }
+                Reply::Page(self.view().page(table, after))
+            }
+            Request::Get(lookup) => {
+                if let Lookup::Vif { id, .. } = lookup {
+                    self.ports.inspect(Some(id)).await;
+                }
+                match self.view().get(lookup) {
+                    Ok(page) => Reply::Page(page),
+                    Err(refusal) => Reply::Error(refusal),
+                }
+            }
+            Request::Drops { scope, core } => Reply::Drops(self.drops(scope, core)),
+            Request::ClearVifStats { vif, core } => {
+                self.clear_vif_stats(vif, core);
+                done(Ok(self.publisher.pending()))
+            }
+            Request::ClearDrops => {
+                self.ports.counters_mut().clear_drops();
+                done(Ok(self.publisher.pending()))
+            }
+            Request::Info => Reply::Info(self.info()),
+            Request::Hello(_) => {
+                Reply::Error(ApiError::new(ErrorCode::Invalid, "hello", "was said already"))
+            }
+        };
+        let _ = ask.answer.send(reply);
+    }
+
+    /// The tables as they are now: what is pending is published first, so that a client sees what it applied.
+    fn view(&mut self) -> View<'_, PortFacts<'_>> {
+        self.publisher.publish();
+        View {
+            model: self.publisher.model(),
+            fib: self.publisher.fib(),
+            facts: PortFacts { ports: &self.ports, links: &self.links },
+        }
+    }
+
+    fn drops(&self, scope: DropScope, core: Option<api::Core>) -> DropStats {
+        let counters = self.ports.counters();
+        let worker = core.map(|core| core.0 as usize);
+        let statistics = match (scope, worker) {
+            (DropScope::System, None) => counters.drops(),
+            (DropScope::System, Some(worker)) => counters.drops_on(worker),
+            (DropScope::Vif(vif), None) => counters.vif_drops(vif),
+            (DropScope::Vif(vif), Some(worker)) => counters.vif_drops_on(worker, vif),
+            // Not kept by worker.
+            (DropScope::Vrf(vrf), _) => counters.vrf_drops(vrf),
+        };
+        DropStats { packets: statistics.0.to_vec(), per_core_missing: false }
+    }
+
+    fn clear_vif_stats(&mut self, vif: Option<VifId>, core: Option<api::Core>) {
+        let vifs: Vec<VifId> = match vif {
+            Some(vif) => vec![vif],
+            None => self.publisher.model().vifs(..).map(|vif| vif.id).collect(),
+        };
+        let counters = self.ports.counters_mut();
+        for vif in vifs {
+            match core {
+                Some(core) => counters.clear_vif_on(core.0 as usize, vif),
+                None => counters.clear_vif(vif),
+            }
+        }
+    }
+
+    fn info(&self) -> ProcessInfo {
+        let counters = self.ports.counters();
+        let model = self.publisher.model();
+        let worker = |(index, cpu): (usize, &usize)| WorkerInfo {
+            cpu: u32::try_from(*cpu).ok(),
+            busy: self.facts.busy,
+            packets: model.vifs(..).map(|vif| counters.vif_on(index, vif.id).rx_packets).sum(),
+        };
+        let size = |name: &str, used: usize, capacity: usize| TableSize {
+            name: name.to_owned(),
+            used: used as u64,
+            capacity: capacity as u64,
+        };
+        let pools = self.ports.pools();
+        let frames = u32::try_from(pools.capacity()).unwrap_or(u32::MAX);
+        ProcessInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.facts.started.elapsed().as_secs(),
+            kernel: self.facts.kernel_release.clone(),
+            generation: self.publisher.pending().0,
+            workers: self.facts.cores.iter().enumerate().map(worker).collect(),
+            frames,
+            frames_free: u32::try_from(pools.free_frames()).unwrap_or(u32::MAX),
+            packet_memory_bytes: self.ports.pools().memory().chunks() as u64
+                * u64::from(self.ports.pools().memory().chunk_size()),
+            tables: vec![
+                size("vif", model.vifs(..).count(), limits::VIFS),
+                size("nexthop", model.next_hops(NhId(0)..).count(), limits::NEXT_HOPS),
+                size("mpls", model.labels(..).count(), Label::MAX as usize + 1),
+                size("vxlan", model.vnis(..).count(), Vni::MAX as usize + 1),
+            ],
+        }
+    }
+}
+
+/// Never, or at that time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn done(result: Result<tables::Generation, ModelError>) -> Reply {
+    match result {
+        Ok(generation) => Reply::Done { generation: generation.0 },
+        Err(error) => {
+            let code = match error.code() {
+                ModelCode::NotFound => ErrorCode::NotFound,
+                ModelCode::Invalid => ErrorCode::Invalid,
+                ModelCode::NotPermitted => ErrorCode::NotPermitted,
+                ModelCode::Full => ErrorCode::NoMemory,
+            };
+            let text = error.to_string();
+            let (object, field) = (error.object().to_string(), error.field());
+            // The model's text starts with object and field; the answer carries them beside it.
+            let message = text.strip_prefix(&object).and_then(|rest| rest.strip_prefix(": "));
+            let message = message.unwrap_or(&text);
+            let rest = message.strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
+            let message = rest.unwrap_or(message);
+            Reply::Error(ApiError::new(code, object, message).in_field(field))
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The control socket, with clients of every kind of manners.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use api::{
+    ClientHello, DropScope, ErrorCode, Lookup, Reply, Request, Rows, Table, VERSIONS, VersionRange,
+    decode, encode,
+};
+use support::daemon::Daemon;
+use support::lab::Lab;
+use support::model::{self, Side, Tunnel};
+use support::{privileged, wait_for};
+use tables::{Key, NhId, Op, VifId, VrfId};
+use wire::Mac;
+
+/// A daemon in an empty namespace.
+fn daemon(lab: &mut Lab) -> Daemon {
+    let namespace = lab.namespace("a");
+    Daemon::start(&namespace, &lab.directory("sockets"), &[])
+}
+
+fn side(last: u8) -> Side {
+    Side {
+        uplink: "uplink".to_owned(),
+        uplink_mac: Mac([2, 0, 0, 0, 7, last]),
+        endpoint: std::net::IpAddr::from([10, 0, 0, last]),
+        port: "port".to_owned(),
+        workload: [10, 1, 1, last].into(),
+        workload_mac: Mac([2, 0, 0, 0, 9, last]),
+        router_mac: Mac([2, 0, 0, 0, 8, last]),
+        label: 100 + u32::from(last),
+        vni: 200 + u32::from(last),
+    }
+}
+
+fn program() -> Vec<Op> {
+    model::program(&side(1), &side(2), Tunnel::MplsOverUdp)
+}
+
+fn connect(directory: &Path) -> UnixStream {
+    let stream = UnixStream::connect(directory.join("vrouterd.sock")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+fn say(stream: &mut UnixStream, request: &Request) -> Reply {
+    let mut bytes = Vec::new();
+    encode(request, &mut bytes).unwrap();
+    stream.write_all(&bytes).unwrap();
+    hear(stream)
+}
+
+fn hear(stream: &mut UnixStream) -> Reply {
+    let mut length = [0u8; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut body = vec![0u8; u32::from_le_bytes(length) as usize];
+    stream.read_exact(&mut body).unwrap();
+    decode(&body).unwrap()
+}
+
+fn is_closed(stream: &mut UnixStream) -> bool {
+    matches!(stream.read(&mut [0u8; 64]), Ok(0) | Err(_))
+}
+
+fn hello(versions: VersionRange) -> Request {
+    Request::Hello(ClientHello { versions, client: "test".to_owned() })
+}
+
+#[test]
+fn what_is_applied_is_dumped() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let mut client = daemon.client();
+    let applied = client.apply(program()).unwrap();
+    assert!(client.barrier().unwrap() >= applied);
+
+    let Rows::Vif(vifs) = client.pages(Table::Vif { core: None }).next().unwrap().unwrap().rows
+    else {
+        panic!("vif rows");
+    };
+    let ids: Vec<VifId> = vifs.iter().map(|vif| vif.id).collect();
+    assert_eq!(ids, [VifId(0), VifId(3)]);
+    for vif in &vifs {
+        assert_eq!(vif.port.as_ref().unwrap().state, api::PortState::DeviceMissing);
+        assert_eq!(vif.os_index, 0);
+    }
+
+    let Rows::NextHop(hops) = client.get(Lookup::NextHop(NhId(12))).unwrap() else { panic!() };
+    assert_eq!(hops[0].references, 2, "itself and one route");
+
+    let table = Table::Inet { vrf: VrfId(1) };
+    let leaves: usize = client.pages(table).map(|page| page.unwrap().rows.len()).sum();
+    assert_eq!(leaves, 4 * 256 - 3, "two host routes in one /24");
+
+    let Rows::Label(labels) = client.get(Lookup::Label(101)).unwrap() else { panic!() };
+    assert_eq!(labels[0].next_hop, NhId(11));
+    let missing = client.get(Lookup::Vni(7)).unwrap_err();
+    assert!(matches!(missing, api::ClientError::Refused(e) if e.code == ErrorCode::NotFound));
+    assert_eq!(client.drops(DropScope::System, None).unwrap().total(), 0);
+}
+
+#[test]
+fn a_transaction_is_made_all_or_not_at_all() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let mut client = daemon.client();
+    let mut ops = program();
+    ops.push(Op::Delete(Key::NextHop(NhId(12))));
+    let refusal = client.apply(ops).unwrap_err();
+    let api::ClientError::Refused(refusal) = refusal else { panic!("{refusal}") };
+    assert!(!refusal.object.is_empty(), "{refusal}");
+    let pages = client.pages(Table::Vif { core: None }).next().unwrap().unwrap();
+    assert!(pages.rows.is_empty());
+}
+
+#[test]
+fn an_epoch_sweeps_what_was_not_put_again() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let mut client = daemon.client();
+    client.apply(program()).unwrap();
+    client.begin_epoch().unwrap();
+    let vifs: Vec<Op> =
+        program().into_iter().filter(|op| matches!(op, Op::Put(tables::Object::Vif(_)))).collect();
+    client.apply(vifs).unwrap();
+    client.sweep().unwrap();
+    client.barrier().unwrap();
+    assert_eq!(client.pages(Table::Label).next().unwrap().unwrap().rows.len(), 0);
+    assert_eq!(client.pages(Table::Vif { core: None }).next().unwrap().unwrap().rows.len(), 2);
+}
+
+#[test]
+fn garbage_closes_only_the_client_that_sent_it() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let directory = lab.directory("sockets");
+    let mut good = daemon.client();
+
+    let mut oversized = connect(&directory);
+    oversized.write_all(&u32::MAX.to_le_bytes()).unwrap();
+    assert!(is_closed(&mut oversized));
+
+    let mut text = connect(&directory);
+    text.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert!(is_closed(&mut text));
+
+    let mut impolite = connect(&directory);
+    let mut bytes = Vec::new();
+    encode(&Request::Info, &mut bytes).unwrap();
+    impolite.write_all(&bytes).unwrap();
+    assert!(is_closed(&mut impolite), "hello comes first");
+
+    let mut half = connect(&directory);
+    half.write_all(&[200, 0, 0, 0, 1]).unwrap();
+    drop(half);
+
+    assert!(good.info().is_ok());
+}
+
+#[test]
+fn an_unknown_request_is_refused_and_the_connection_goes_on() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let _daemon = daemon(&mut lab);
+    let mut stream = connect(&lab.directory("sockets"));
+    assert!(matches!(say(&mut stream, &hello(VERSIONS)), Reply::Hello(_)));
+    stream.write_all(&[3, 0, 0, 0, 0xff, 0xff, 0x03]).unwrap();
+    let Reply::Error(refusal) = hear(&mut stream) else { panic!("an error") };
+    assert_eq!(refusal.code, ErrorCode::Unsupported);
+    assert!(matches!(say(&mut stream, &Request::Info), Reply::Info(_)));
+}
+
+#[test]
+fn versions_without_overlap_are_refused_by_name() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let _daemon = daemon(&mut lab);
+    let mut stream = connect(&lab.directory("sockets"));
+    let reply = say(&mut stream, &hello(VersionRange { min: 900, max: 901 }));
+    let Reply::Error(refusal) = reply else { panic!("{reply:?}") };
+    assert_eq!(refusal.code, ErrorCode::Version);
+    assert!(is_closed(&mut stream));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_dropped_and_blocks_nobody() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let mut good = daemon.client();
+    good.apply(program()).unwrap();
+    let mut deaf = connect(&lab.directory("sockets"));
+    assert!(matches!(say(&mut deaf, &hello(VERSIONS)), Reply::Hello(_)));
+    let mut dump = Vec::new();
+    let table = Table::Inet { vrf: VrfId(1) };
+    encode(&Request::Dump { table, after: None }, &mut dump).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    // Its questions fill both directions of the socket, then it is put out.
+    wait_for("the deaf client is dropped", Duration::from_secs(30), || {
+        assert!(good.info().is_ok(), "others are served meanwhile");
+        match deaf.write(&dump) {
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => Some(()),
+            _ => None,
+        }
+    });
+}
+
+#[test]
+fn many_clients_are_served_at_once() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let mut clients: Vec<_> = (0..32).map(|_| daemon.client()).collect();
+    for client in &mut clients {
+        assert!(client.barrier().is_ok());
+    }
+}

@@ -1,0 +1,149 @@
+//! Tables of one compute node with one workload, programmed by hand.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tables::{
+    BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object,
+    Op, Rewrite, Route, RouteFlags, Transport, TunnelEncap, Vif, VifFlags, VifId, VifKind,
+    VniEntry, VrfId,
+};
+use wire::{Label, Mac, Prefix, Vni};
+
+/// The tenants' VRF.
+pub(crate) const VRF: VrfId = VrfId(1);
+/// The uplink's vif.
+pub(crate) const UPLINK: VifId = VifId(0);
+/// The workload's vif.
+pub(crate) const PORT: VifId = VifId(3);
+
+const TO_HOST: NhId = NhId(10);
+const TO_WORKLOAD: NhId = NhId(11);
+/// The tunnel to the other side.
+pub(crate) const TO_PEER: NhId = NhId(12);
+const TO_VRF: NhId = NhId(13);
+const TO_ROUTER: NhId = NhId(14);
+
+/// What one side of the tunnel is.
+#[derive(Clone)]
+pub(crate) struct Side {
+    pub(crate) uplink: String,
+    pub(crate) uplink_mac: Mac,
+    pub(crate) endpoint: IpAddr,
+    pub(crate) port: String,
+    pub(crate) workload: Ipv4Addr,
+    pub(crate) workload_mac: Mac,
+    pub(crate) router_mac: Mac,
+    pub(crate) label: u32,
+    pub(crate) vni: u32,
+}
+
+/// How two sides are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tunnel {
+    MplsOverUdp,
+    MplsOverGre,
+    Vxlan,
+}
+
+/// Everything a node needs to reach its workload and the other side's.
+pub(crate) fn program(here: &Side, there: &Side, tunnel: Tunnel) -> Vec<Op> {
+    let mut objects = vec![
+        Object::Vif(Vif {
+            mac: here.uplink_mac,
+            // Room for the outer headers around a workload's 1500 bytes.
+            mtu: 1600,
+            ..vif(UPLINK, &here.uplink, VifKind::Physical, VrfId(0))
+        }),
+        Object::Vif(vif(PORT, &here.port, VifKind::Virtual, VRF)),
+    ];
+    objects.extend(local(here));
+    objects.extend(remote(here, there, tunnel));
+    objects.into_iter().map(Op::Put).collect()
+}
+
+fn vif(id: VifId, name: &str, kind: VifKind, vrf: VrfId) -> Vif {
+    Vif {
+        id,
+        name: name.to_owned(),
+        kind,
+        transport: Transport::Virtual,
+        vrf,
+        mcast_vrf: None,
+        mac: Mac::GATEWAY,
+        ip: None,
+        ip6: None,
+        mtu: 1500,
+        flags: VifFlags::L3,
+        next_hop: None,
+    }
+}
+
+fn next_hop(id: NhId, family: NhFamily, vrf: VrfId, kind: NextHopKind) -> Object {
+    Object::NextHop(NextHop { id, family, vrf: Some(vrf), flags: NhFlags::VALID, kind })
+}
+
+fn local(here: &Side) -> Vec<Object> {
+    let rewrite = [&here.workload_mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
+    vec![
+        next_hop(TO_HOST, NhFamily::Inet, VrfId(0), NextHopKind::Receive(UPLINK)),
+        next_hop(TO_WORKLOAD, NhFamily::Inet, VRF, NextHopKind::Encap { vif: PORT, rewrite }),
+        next_hop(TO_VRF, NhFamily::Bridge, VRF, NextHopKind::Translate(VRF)),
+        next_hop(TO_ROUTER, NhFamily::Bridge, VRF, NextHopKind::L2Receive),
+        endpoint(here.endpoint),
+        route(VRF, here.workload, TO_WORKLOAD, None, RouteFlags::ARP_PROXY),
+        Object::Label(LabelEntry {
+            label: Label::try_from(here.label).unwrap(),
+            next_hop: TO_WORKLOAD,
+        }),
+        Object::Vni(VniEntry { vni: Vni::try_from(here.vni).unwrap(), next_hop: TO_VRF }),
+        // What workloads, and routers at the far end, send to be routed.
+        station(Mac::GATEWAY),
+        station(here.router_mac),
+    ]
+}
+
+fn station(mac: Mac) -> Object {
+    let (next_hop, label, flags) = (TO_ROUTER, None, BridgeFlags::default());
+    Object::Bridge(BridgeEntry { vrf: VRF, mac, next_hop, label, flags })
+}
+
+fn remote(here: &Side, there: &Side, tunnel: Tunnel) -> Vec<Object> {
+    let (encap, label) = match tunnel {
+        Tunnel::MplsOverUdp => (TunnelEncap::MplsOverUdp, there.label),
+        Tunnel::MplsOverGre => (TunnelEncap::MplsOverGre, there.label),
+        Tunnel::Vxlan => (TunnelEncap::VxlanL3(there.router_mac), there.vni),
+    };
+    let kind = NextHopKind::Tunnel {
+        source: here.endpoint,
+        destination: there.endpoint,
+        encap,
+        rewrite: Rewrite::Underlay,
+    };
+    vec![
+        next_hop(TO_PEER, NhFamily::Inet, VrfId(0), kind),
+        route(VRF, there.workload, TO_PEER, Some(label), RouteFlags::ARP_PROXY),
+    ]
+}
+
+/// A local tunnel endpoint: the fabric's host route to the host itself.
+fn endpoint(address: IpAddr) -> Object {
+    let (vrf, flags) = (VrfId(0), RouteFlags::default());
+    match address {
+        IpAddr::V4(address) => route(vrf, address, TO_HOST, None, flags),
+        IpAddr::V6(address) => {
+            let prefix = Prefix::host(address);
+            Object::Inet6(Route { vrf, prefix, next_hop: TO_HOST, label: None, flags, mac: None })
+        }
+    }
+}
+
+fn route(
+    vrf: VrfId,
+    to: Ipv4Addr,
+    next_hop: NhId,
+    label: Option<u32>,
+    flags: RouteFlags,
+) -> Object {
+    let label = label.map(|label| Vni::try_from(label).unwrap());
+    Object::Inet(Route { vrf, prefix: Prefix::host(to), next_hop, label, flags, mac: None })
+}
