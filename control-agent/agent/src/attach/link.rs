@@ -1,0 +1,177 @@
+//! Requests to the kernel about devices, over rtnetlink.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, new_connection};
+use tokio::task::JoinHandle;
+use wire::Mac;
+
+use super::pair::AttachError;
+use crate::desired::Uplink;
+
+/// What the alias of a host end begins with; the node's and the workload's names follow.
+const ALIAS: &str = "vrouter-agent";
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mac: Option<Mac>,
+    pub(crate) mtu: u32,
+    pub(crate) up: bool,
+    /// Index of the other end of a pair.
+    pub(crate) peer: Option<u32>,
+    pub(crate) alias: String,
+}
+
+/// The devices of the network namespace this was opened in.
+pub(crate) struct Links {
+    pub(crate) handle: Handle,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Links {
+    /// Opens a socket in the namespace of the calling thread. Needs a tokio runtime.
+    pub(crate) fn open() -> io::Result<Links> {
+        let (connection, handle, _) = new_connection()?;
+        Ok(Links { handle, connection: tokio::spawn(connection) })
+    }
+
+    pub(crate) async fn all(&self) -> Result<Vec<Device>, AttachError> {
+        let messages: Vec<LinkMessage> = self.handle.link().get().execute().try_collect().await?;
+        Ok(messages.into_iter().map(device).collect())
+    }
+
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Device>, AttachError> {
+        Ok(self.all().await?.into_iter().find(|device| device.name == name))
+    }
+
+    /// The host ends of a node's workloads: workload by device name.
+    pub(crate) async fn owned_by(
+        &self,
+        node: &str,
+    ) -> Result<BTreeMap<String, String>, AttachError> {
+        let prefix = alias(node, "");
+        let owned = |device: Device| {
+            let workload = device.alias.strip_prefix(&prefix)?.to_owned();
+            Some((device.name, workload))
+        };
+        Ok(self.all().await?.into_iter().filter_map(owned).collect())
+    }
+
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), AttachError> {
+        match self.find(name).await? {
+            Some(device) => Ok(self.handle.link().del(device.index).execute().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a pair of one queue each: AF_XDP wants as many as the other side sends on. The host end is marked.
+    pub(crate) async fn make_pair(
+        &self,
+        host: &str,
+        other: &str,
+        mtu: u16,
+        mark: String,
+    ) -> Result<(), AttachError> {
+        let end = |name: &str| {
+            [
+                LinkAttribute::IfName(name.to_owned()),
+                LinkAttribute::Mtu(u32::from(mtu)),
+                LinkAttribute::NumTxQueues(1),
+                LinkAttribute::NumRxQueues(1),
+            ]
+        };
+        let mut peer = LinkMessage::default();
+        peer.attributes.extend(end(other));
+        let mut pair = LinkVeth::new(host, other)
+            .mtu(u32::from(mtu))
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .arp(false);
+        for attribute in [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)] {
+            pair = pair.append_extra_attribute(attribute);
+        }
+        self.handle.link().add(pair.build()).execute().await?;
+        let Some(device) = self.find(host).await? else {
+            return Err(AttachError::Vanished(host.to_owned()));
+        };
+        // Again, since not every kernel takes flags and alias when a device is made.
+        let marked = LinkUnspec::new_with_index(device.index)
+            .arp(false)
+            .append_extra_attribute(LinkAttribute::IfAlias(mark));
+        Ok(self.handle.link().set(marked.build()).execute().await?)
+    }
+
+    /// Moves a device to a namespace under another name.
+    pub(crate) async fn hand_over(
+        &self,
+        device: &Device,
+        namespace: impl AsFd,
+        name: &str,
+    ) -> Result<(), AttachError> {
+        let message = LinkUnspec::new_with_index(device.index)
+            .name(name)
+            .setns_by_fd(namespace.as_fd().as_raw_fd())
+            .build();
+        Ok(self.handle.link().set(message).execute().await?)
+    }
+
+    /// Changes a device; nothing is sent when there is nothing to change.
+    pub(crate) async fn change(
+        &self,
+        change: Option<LinkMessageBuilder<LinkUnspec>>,
+    ) -> Result<(), AttachError> {
+        match change {
+            Some(change) => Ok(self.handle.link().set(change.build()).execute().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The mark of a host end.
+pub(crate) fn alias(node: &str, workload: &str) -> String {
+    format!("{ALIAS} {node} {workload}")
+}
+
+/// The device of the fabric.
+pub(crate) async fn uplink(links: &Links, name: &str) -> Result<Uplink, AttachError> {
+    let device = links.find(name).await?;
+    let device = device.ok_or_else(|| AttachError::NoUplink(name.to_owned()))?;
+    let mac = device.mac.ok_or_else(|| AttachError::NotEthernet(name.to_owned()))?;
+    let mtu = u16::try_from(device.mtu).unwrap_or(u16::MAX);
+    Ok(Uplink { name: name.to_owned(), mac, mtu })
+}
+
+fn device(message: LinkMessage) -> Device {
+    let mut device = Device {
+        index: message.header.index,
+        name: String::new(),
+        mac: None,
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        peer: None,
+        alias: String::new(),
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => device.name = name,
+            LinkAttribute::Address(bytes) => device.mac = bytes.try_into().ok().map(Mac),
+            LinkAttribute::Mtu(mtu) => device.mtu = mtu,
+            LinkAttribute::Link(index) => device.peer = Some(index),
+            LinkAttribute::IfAlias(alias) => device.alias = alias,
+            _ => {}
+        }
+    }
+    device
+}

@@ -1,0 +1,131 @@
+//! Interface pairs of workloads: made, kept, removed.
+//!
+//! | module | does |
+//! |---|---|
+//! | (here) | the task that keeps the pairs as configured |
+//! | `pair` | one pair: what exists, what is missing, and the missing made |
+//! | `link` | the few requests to the kernel that both need |
+//!
+//! What is right already is left alone, so an agent's restart is not felt. The host end stays down until `vrouterd` has
+//! it: its kernel stack never sees a tenant's frame.
+
+mod link;
+mod pair;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::config::{Config, Workload};
+use crate::desired::{Attachment, OVERHEAD, Uplink};
+use crate::stable;
+
+pub(crate) use link::{Links, uplink};
+pub(crate) use pair::AttachError;
+
+/// Namespaces come and go without telling.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What the task tells.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A pair stands.
+    Attached(String, Attachment),
+    /// A pair is gone.
+    Detached(String),
+    /// Every workload was tried once.
+    FirstPass,
+}
+
+/// Keeps the pairs as configured until the configuration's sender is gone.
+pub(crate) async fn keep(
+    links: Links,
+    uplink: Uplink,
+    mut configs: watch::Receiver<Config>,
+    events: mpsc::Sender<Event>,
+) {
+    let mut keeper =
+        Keeper { links, uplink, events, attached: BTreeMap::new(), told: BTreeMap::new() };
+    let mut first = true;
+    loop {
+        let config = configs.borrow_and_update().clone();
+        if let Err(error) = keeper.pass(&config).await {
+            warn!("attach: {error}");
+        }
+        if std::mem::take(&mut first) {
+            let _ = keeper.events.send(Event::FirstPass).await;
+        }
+        tokio::select! {
+            changed = configs.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+struct Keeper {
+    links: Links,
+    uplink: Uplink,
+    events: mpsc::Sender<Event>,
+    attached: BTreeMap<String, (Workload, Attachment)>,
+    /// The last complaint of each workload: said once.
+    told: BTreeMap<String, String>,
+}
+
+impl Keeper {
+    async fn pass(&mut self, config: &Config) -> Result<(), AttachError> {
+        let node = &config.node.name;
+        let devices = self.links.owned_by(node).await?;
+        for (device, workload) in &devices {
+            if !config.workloads.iter().any(|w| w.name == *workload) {
+                self.links.delete(device).await?;
+                info!("workload {workload}: detached");
+            }
+        }
+        let gone: Vec<String> = self
+            .attached
+            .iter()
+            .filter(|(name, (_, attachment))| {
+                let configured = config.workloads.iter().any(|w| w.name == **name);
+                !configured || !devices.contains_key(&attachment.device)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            self.attached.remove(&name);
+            let _ = self.events.send(Event::Detached(name)).await;
+        }
+        for workload in &config.workloads {
+            if self.attached.get(&workload.name).is_some_and(|(known, _)| known == workload) {
+                continue;
+            }
+            self.attach(node, workload).await;
+        }
+        Ok(())
+    }
+
+    async fn attach(&mut self, node: &str, workload: &Workload) {
+        let device = stable::tap(node, &workload.name);
+        let mtu = workload.mtu.unwrap_or(self.uplink.mtu.saturating_sub(OVERHEAD));
+        let attachment = Attachment { device, mtu };
+        let name = &workload.name;
+        match pair::attach(&self.links, node, workload, &attachment).await {
+            Ok(made) => {
+                self.told.remove(name);
+                let (device, namespace) = (&attachment.device, &workload.namespace);
+                let (interface, address) = (&workload.interface, workload.address);
+                info!("workload {name}: {made} {interface} in {namespace}, {address}, {device}");
+                self.attached.insert(name.clone(), (workload.clone(), attachment.clone()));
+                let _ = self.events.send(Event::Attached(name.clone(), attachment)).await;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.told.get(name) != Some(&text) {
+                    warn!("workload {name}: {text}; trying on");
+                    self.told.insert(name.clone(), text);
+                }
+            }
+        }
+    }
+}

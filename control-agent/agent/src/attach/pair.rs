@@ -1,0 +1,260 @@
+//! One workload's pair: what exists, what is missing, and the missing made.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::{LinkUnspec, RouteMessageBuilder};
+use sys::ethtool::{Offload, switch_off};
+use sys::netns;
+
+use super::link::{Device, Links, alias};
+use crate::config::Workload;
+use crate::desired::Attachment;
+use crate::stable;
+
+/// Where `ip netns` keeps its namespaces.
+const NAMESPACES: &str = "/run/netns";
+
+/// Why a pair does not stand.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    /// The workload is not there yet.
+    #[error("network namespace \"{0}\" is not there ({NAMESPACES}/{0})")]
+    NoNamespace(String),
+    /// The name inside is taken.
+    #[error("\"{interface}\" in namespace \"{namespace}\" is a device of somebody else")]
+    Occupied {
+        /// Where.
+        namespace: String,
+        /// Which.
+        interface: String,
+    },
+    /// The configured uplink is not there.
+    #[error("uplink \"{0}\" is not there (node.uplink)")]
+    NoUplink(String),
+    /// The configured uplink has no MAC.
+    #[error("uplink \"{0}\" is no Ethernet device (node.uplink)")]
+    NotEthernet(String),
+    /// A device was there a moment ago.
+    #[error("device \"{0}\" has vanished")]
+    Vanished(String),
+    /// The kernel refuses.
+    #[error("kernel: {0}")]
+    Netlink(#[from] rtnetlink::Error),
+    /// The kernel refuses.
+    #[error("{what}: {error}")]
+    Io {
+        /// To do what.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// What had to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// Nothing existed.
+    New,
+    /// It stood already.
+    Kept,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Made::New => "attached",
+            Made::Kept => "found attached",
+        })
+    }
+}
+
+/// Makes what is missing of a workload's pair and sets what differs.
+pub(crate) async fn attach(
+    links: &Links,
+    node: &str,
+    workload: &Workload,
+    attachment: &Attachment,
+) -> Result<Made, AttachError> {
+    let path = Path::new(NAMESPACES).join(&workload.namespace);
+    let Ok(namespace) = File::open(&path) else {
+        return Err(AttachError::NoNamespace(workload.namespace.clone()));
+    };
+    let host = links.find(&attachment.device).await?;
+    let inside = {
+        let interface = workload.interface.clone();
+        within(&path, move |links| Box::pin(async move { links.find(&interface).await })).await?
+    };
+    let made = match (&host, &inside) {
+        (Some(host), Some(inside)) if inside.peer == Some(host.index) => Made::Kept,
+        (_, Some(_)) => {
+            return Err(AttachError::Occupied {
+                namespace: workload.namespace.clone(),
+                interface: workload.interface.clone(),
+            });
+        }
+        (Some(_), None) => {
+            // Its other end went with a namespace that was made anew, or was renamed.
+            links.delete(&attachment.device).await?;
+            Made::New
+        }
+        (None, None) => Made::New,
+    };
+    if made == Made::New {
+        make(links, node, workload, attachment, &namespace).await?;
+    }
+    let (workload, mtu) = (workload.clone(), attachment.mtu);
+    within(&path, move |links| Box::pin(configure(links, workload, mtu))).await?;
+    Ok(made)
+}
+
+async fn make(
+    links: &Links,
+    node: &str,
+    workload: &Workload,
+    attachment: &Attachment,
+    namespace: &File,
+) -> Result<(), AttachError> {
+    let host = &attachment.device;
+    let passing = stable::passing(host);
+    links.delete(&passing).await?;
+    links.make_pair(host, &passing, attachment.mtu, alias(node, &workload.name)).await?;
+    let result = finish(links, host, &passing, workload, namespace).await;
+    if result.is_err() {
+        // Nothing half-made stays.
+        links.delete(host).await?;
+    }
+    result
+}
+
+async fn finish(
+    links: &Links,
+    host: &str,
+    passing: &str,
+    workload: &Workload,
+    namespace: &File,
+) -> Result<(), AttachError> {
+    disable_ipv6(host)?;
+    // What a sender leaves unfinished cannot be seen by AF_XDP. Set before the move: settings survive it.
+    for offload in Offload::ALL {
+        match switch_off(passing, offload) {
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => {
+                return Err(AttachError::Io { what: "switching offloads off", error });
+            }
+            _ => {}
+        }
+    }
+    let device = links.find(passing).await?;
+    let device = device.ok_or_else(|| AttachError::Vanished(passing.to_owned()))?;
+    links.hand_over(&device, namespace, &workload.interface).await
+}
+
+/// The host's stack shall not speak on a workload's port. No such file: the kernel has no IPv6.
+fn disable_ipv6(device: &str) -> Result<(), AttachError> {
+    let path = format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6");
+    match fs::write(path, "1") {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(AttachError::Io { what: "switching IPv6 off on the host end", error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sets MAC, MTU, address and default route of the inner end, as far as they differ.
+async fn configure(links: Links, workload: Workload, mtu: u16) -> Result<(), AttachError> {
+    let name = &workload.interface;
+    let device = links.find(name).await?;
+    let device = device.ok_or_else(|| AttachError::Vanished(name.clone()))?;
+    links.change(difference(&device, &workload, mtu)).await?;
+    set_address(&links, device.index, &workload).await?;
+    set_default_route(&links, device.index, workload.subnet.gateway).await
+}
+
+fn difference(
+    device: &Device,
+    workload: &Workload,
+    mtu: u16,
+) -> Option<rtnetlink::LinkMessageBuilder<LinkUnspec>> {
+    let right = device.mac == Some(workload.mac) && device.mtu == u32::from(mtu) && device.up;
+    let change = LinkUnspec::new_with_index(device.index)
+        .address(workload.mac.0.to_vec())
+        .mtu(u32::from(mtu))
+        .up();
+    (!right).then_some(change)
+}
+
+async fn set_address(links: &Links, index: u32, workload: &Workload) -> Result<(), AttachError> {
+    let length = workload.subnet.prefix.length();
+    let addresses: Vec<AddressMessage> =
+        links.handle.address().get().set_link_index_filter(index).execute().try_collect().await?;
+    let mut there = false;
+    for message in addresses {
+        let local = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+            _ => None,
+        });
+        match local {
+            Some(address) if address == workload.address && message.header.prefix_len == length => {
+                there = true;
+            }
+            // A former address of ours; IPv6 ones are the workload's own affair.
+            Some(_) => links.handle.address().del(message).execute().await?,
+            None => {}
+        }
+    }
+    if !there {
+        let address = IpAddr::V4(workload.address);
+        links.handle.address().add(index, address, length).execute().await?;
+    }
+    Ok(())
+}
+
+async fn set_default_route(
+    links: &Links,
+    index: u32,
+    gateway: Ipv4Addr,
+) -> Result<(), AttachError> {
+    let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
+    let routes: Vec<RouteMessage> = links.handle.route().get(all).execute().try_collect().await?;
+    let right = |route: &RouteMessage| {
+        let has = |wanted: &RouteAttribute| route.attributes.contains(wanted);
+        route.header.destination_prefix_length == 0
+            && has(&RouteAttribute::Oif(index))
+            && has(&RouteAttribute::Gateway(RouteAddress::Inet(gateway)))
+    };
+    if routes.iter().any(right) {
+        return Ok(());
+    }
+    let route =
+        RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build();
+    Ok(links.handle.route().add(route).replace().execute().await?)
+}
+
+type Work<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, AttachError>>>>;
+
+/// Runs `work` over the devices of a namespace, in a thread that lives there.
+async fn within<T: Send + 'static>(
+    namespace: &Path,
+    work: impl FnOnce(Links) -> Work<T> + Send + 'static,
+) -> Result<T, AttachError> {
+    let namespace: PathBuf = namespace.to_owned();
+    let what = "entering the network namespace";
+    let outcome = tokio::task::spawn_blocking(move || {
+        netns::within_path(&namespace, || -> Result<T, AttachError> {
+            let io = |error| AttachError::Io { what: "opening a netlink socket", error };
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(io)?;
+            runtime.block_on(async { work(Links::open().map_err(io)?).await })
+        })
+    });
+    match outcome.await {
+        Ok(inside) => inside.map_err(|error| AttachError::Io { what, error })?,
+        Err(error) => Err(AttachError::Io { what, error: io::Error::other(error) }),
+    }
+}

@@ -1,0 +1,92 @@
+//! The file as TOML has it. The reference of all keys is in `control-agent/README.md`.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{ConfigError, Source};
+
+pub(super) fn parse(source: &Source<'_>) -> Result<File, ConfigError> {
+    toml::from_str(source.text).map_err(|error| source.toml(&error))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) node: Node,
+    pub(super) bgp: Option<Bgp>,
+    #[serde(default)]
+    pub(super) network: Vec<Network>,
+    #[serde(default)]
+    pub(super) workload: Vec<Workload>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Node {
+    pub(super) name: Spanned<String>,
+    pub(super) router_id: Spanned<String>,
+    pub(super) tunnel_endpoint: Option<Spanned<String>>,
+    pub(super) uplink: Spanned<String>,
+    pub(super) router_mac: Option<Spanned<String>>,
+    pub(super) encapsulations: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) sock_dir: Option<Spanned<String>>,
+    pub(super) state_dir: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bgp {
+    #[serde(rename = "as")]
+    pub(super) as_number: Spanned<i64>,
+    pub(super) port: Option<Spanned<i64>>,
+    pub(super) hold_time: Option<Spanned<i64>>,
+    pub(super) restart_time: Option<Spanned<i64>>,
+    pub(super) convergence_time: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub(super) neighbor: Vec<Neighbor>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Neighbor {
+    pub(super) address: Spanned<String>,
+    #[serde(rename = "as")]
+    pub(super) as_number: Option<Spanned<i64>>,
+    pub(super) port: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub(super) passive: bool,
+    pub(super) hold_time: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Network {
+    pub(super) name: Spanned<String>,
+    pub(super) vni: Spanned<i64>,
+    pub(super) subnets: Spanned<Vec<Subnet>>,
+    #[serde(default)]
+    pub(super) route_targets: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) import_targets: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) export_targets: Vec<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Subnet {
+    pub(super) prefix: Spanned<String>,
+    pub(super) gateway: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Workload {
+    pub(super) name: Spanned<String>,
+    pub(super) network: Spanned<String>,
+    pub(super) namespace: Option<Spanned<String>>,
+    pub(super) interface: Option<Spanned<String>>,
+    pub(super) address: Spanned<String>,
+    pub(super) mac: Option<Spanned<String>>,
+    pub(super) mtu: Option<Spanned<i64>>,
+}

@@ -1,0 +1,235 @@
+//! One process: signals, timers, and who hears of what.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use proto::Time;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
+
+use crate::attach::{self, AttachError, Links};
+use crate::config::{Config, Node};
+use crate::control::{Control, Input, Output};
+use crate::dataplane::{self, Wish};
+use crate::ids::{Ids, IdsError};
+use crate::peer::bgp;
+
+/// Changes that come within this are computed together.
+const COALESCE: Duration = Duration::from_millis(5);
+
+/// Why the agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state directory cannot be used.
+    #[error("{0}")]
+    Ids(#[from] IdsError),
+    /// The uplink cannot be used.
+    #[error("{0}")]
+    Uplink(String),
+    /// The system refuses.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<AttachError> for RunError {
+    fn from(error: AttachError) -> RunError {
+        RunError::Uplink(error.to_string())
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`RunError`] when it cannot start.
+pub fn run(file: PathBuf, config: Config) -> Result<(), RunError> {
+    // First: it says whether another agent runs here.
+    let ids = Ids::open(&config.node.state_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut process = Process::start(file, config, ids).await?;
+        process.turn().await;
+        Ok(())
+    })
+}
+
+struct Process {
+    file: PathBuf,
+    control: Control,
+    connections: bgp::Connections,
+    network: mpsc::Receiver<bgp::Event>,
+    workloads: mpsc::Receiver<attach::Event>,
+    configs: watch::Sender<Config>,
+    wishes: watch::Sender<Option<Wish>>,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    began: Instant,
+}
+
+impl Process {
+    async fn start(file: PathBuf, config: Config, ids: Ids) -> Result<Process, RunError> {
+        let links = Links::open()?;
+        let uplink = attach::uplink(&links, &config.node.uplink).await?;
+        let (network_events, network) = mpsc::channel(256);
+        let (workload_events, workloads) = mpsc::channel(16);
+        let (configs, configs_seen) = watch::channel(config.clone());
+        let (wishes, wishes_seen) = watch::channel(None);
+        tokio::spawn(dataplane::serve(config.node.sock_dir.clone(), wishes_seen));
+        tokio::spawn(attach::keep(links, uplink.clone(), configs_seen, workload_events));
+        let router_id = config.node.router_id;
+        if let Some(bgp) = &config.bgp {
+            tokio::spawn(bgp::listen(router_id, bgp.port, network_events.clone()));
+        }
+        info!("node {} starts, ids in {}", config.node.name, config.node.state_dir.display());
+        Ok(Process {
+            file,
+            control: Control::new(config, uplink, ids, Time(0)),
+            connections: bgp::Connections::new(router_id, network_events),
+            network,
+            workloads,
+            configs,
+            wishes,
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            began: Instant::now(),
+        })
+    }
+
+    async fn turn(&mut self) {
+        loop {
+            let deadline =
+                self.control.deadline().map(|time| self.began + Duration::from_millis(time.0));
+            let timer = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(event) = self.network.recv() => {
+                    let input = self.connections.input(event);
+                    self.take(input);
+                    self.drain().await;
+                }
+                Some(event) = self.workloads.recv() => self.workload(event),
+                () = timer => self.take(Input::Timer),
+                Some(()) = self.hangup.recv() => self.reload(),
+                Some(()) = self.terminate.recv() => break,
+                Some(()) = self.interrupt.recv() => break,
+            }
+            self.settle();
+        }
+        // Connections close without a word, so that peers keep our routes: the dataplane forwards on.
+        self.take(Input::Stop);
+        info!("ends; the dataplane forwards on");
+    }
+
+    /// Takes what else has come in, so that a thousand updates are one computation.
+    async fn drain(&mut self) {
+        let until = Instant::now() + COALESCE;
+        while let Ok(Some(event)) = tokio::time::timeout_at(until.into(), self.network.recv()).await
+        {
+            let input = self.connections.input(event);
+            self.take(input);
+        }
+    }
+
+    fn workload(&mut self, event: attach::Event) {
+        match event {
+            attach::Event::Attached(name, attachment) => {
+                self.take(Input::Attached(name, attachment));
+            }
+            attach::Event::Detached(name) => self.take(Input::Detached(name)),
+            // Only now peers may be told that we have told everything.
+            attach::Event::FirstPass => self.take(Input::Start),
+        }
+    }
+
+    fn reload(&mut self) {
+        let config = match Config::load(&self.file) {
+            Ok(config) => config,
+            Err(refusal) => {
+                error!("{refusal}; the configuration stays as it was");
+                return;
+            }
+        };
+        if let Some(what) = needs_restart(self.control.config(), &config) {
+            let file = self.file.display();
+            error!(
+                "{file}: {what} cannot change while the agent runs; the configuration stays as it was"
+            );
+            return;
+        }
+        info!("configuration read again from {}", self.file.display());
+        self.take(Input::Configure(Box::new(config.clone())));
+        self.settle();
+        self.configs.send_replace(config);
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.now();
+        let outputs = self.control.handle(input, now);
+        self.perform(outputs);
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Dial(peer, port) => self.connections.dial(peer, port),
+                Output::Send(peer, id, bytes) => self.connections.send(peer, id, bytes),
+                Output::Close(peer, id) => self.connections.close(peer, id),
+                Output::Log(text) => info!("{text}"),
+            }
+        }
+    }
+
+    /// Tells peers and dataplane what follows from what was taken.
+    fn settle(&mut self) {
+        let mut outputs = Vec::new();
+        match self.control.settle(&mut outputs) {
+            Ok(Some(objects)) => {
+                let may_sweep = self.control.may_sweep();
+                self.wishes.send_if_modified(|wish| {
+                    let same = wish.as_ref().is_some_and(|known| {
+                        known.may_sweep == may_sweep && known.objects == objects
+                    });
+                    if !same {
+                        *wish = Some(Wish { objects, may_sweep });
+                    }
+                    !same
+                });
+            }
+            Ok(None) => {}
+            Err(refusal) => error!("{refusal}"),
+        }
+        self.perform(outputs);
+    }
+
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The first key that differs and is used once, at the start.
+fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
+    let node = |what: fn(&Node) -> &Path| what(&old.node) != what(&new.node);
+    let port = |config: &Config| config.bgp.as_ref().map(|bgp| bgp.port);
+    if old.node.name != new.node.name {
+        Some("node.name")
+    } else if old.node.uplink != new.node.uplink {
+        Some("node.uplink")
+    } else if old.node.router_id != new.node.router_id {
+        Some("node.router_id")
+    } else if node(|node| &node.sock_dir) {
+        Some("node.sock_dir")
+    } else if node(|node| &node.state_dir) {
+        Some("node.state_dir")
+    } else if port(old) != port(new) {
+        Some("bgp.port")
+    } else {
+        None
+    }
+}

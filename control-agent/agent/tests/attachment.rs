@@ -1,0 +1,208 @@
+//! The real agent in namespaces, without a dataplane: interface pairs and BGP sessions between two agents.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Runs a command to its end; its output, or `None` if it failed.
+fn run(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let output = Command::new(words.next()?).args(words).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn must(line: &str) -> String {
+    run(line).unwrap_or_else(|| panic!("failed: {line}"))
+}
+
+/// Waits until `probe` gives something.
+fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Two nodes and their workloads' namespaces; removed at the end.
+struct Site {
+    prefix: String,
+    directory: PathBuf,
+    agents: Vec<Child>,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for agent in &mut self.agents {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+        for name in ["a", "b", "red-a", "red-b", "late"] {
+            run(&format!("ip netns del {}-{name}", self.prefix));
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl Site {
+    fn new(name: &str) -> Option<Site> {
+        let prefix = format!("vra{}{name}", std::process::id());
+        if run(&format!("ip netns add {prefix}-a")).is_none() {
+            eprintln!("skipped: network namespaces cannot be made here (not root?)");
+            return None;
+        }
+        let directory = std::env::temp_dir().join(&prefix);
+        let site = Site { prefix: prefix.clone(), directory, agents: Vec::new() };
+        for name in ["b", "red-a", "red-b"] {
+            must(&format!("ip netns add {prefix}-{name}"));
+        }
+        must(&format!("ip -n {prefix}-a link add eth1 type veth peer name eth1 netns {prefix}-b"));
+        for (node, last) in [("a", 1), ("b", 2)] {
+            must(&format!("ip -n {prefix}-{node} addr add 192.0.2.{last}/24 dev eth1"));
+            must(&format!("ip -n {prefix}-{node} link set eth1 up"));
+            fs::create_dir_all(site.directory.join(node)).unwrap();
+        }
+        Some(site)
+    }
+
+    fn file(&self, node: &str, name: &str) -> PathBuf {
+        self.directory.join(node).join(name)
+    }
+
+    fn configure(&self, node: &str, more: &str) {
+        let (own, other) = if node == "a" { (1, 2) } else { (2, 1) };
+        let directory = self.directory.join(node);
+        let text = format!(
+            "[node]\nname = \"node-{node}\"\nrouter_id = \"192.0.2.{own}\"\nuplink = \"eth1\"\n\
+             sock_dir = \"{0}\"\nstate_dir = \"{0}/state\"\n[bgp]\nas = 64512\n\
+             [[bgp.neighbor]]\naddress = \"192.0.2.{other}\"\n\
+             [[network]]\nname = \"red\"\nvni = 5001\nroute_targets = [\"64512:5001\"]\n\
+             subnets = [{{ prefix = \"10.1.0.0/24\", gateway = \"10.1.0.1\" }}]\n\
+             [[workload]]\nname = \"red-{node}\"\nnetwork = \"red\"\nnamespace = \"{1}-red-{node}\"\n\
+             address = \"10.1.0.1{own}\"\n{more}",
+            directory.display(),
+            self.prefix
+        );
+        fs::write(self.file(node, "agent.toml"), text).unwrap();
+    }
+
+    fn start(&mut self, node: &str) -> usize {
+        let log = File::options().create(true).append(true).open(self.file(node, "log")).unwrap();
+        let namespace = format!("{}-{node}", self.prefix);
+        let child = Command::new("ip")
+            .args(["netns", "exec", &namespace, env!("CARGO_BIN_EXE_vrouter-agent"), "--config"])
+            .arg(self.file(node, "agent.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.agents.push(child);
+        self.agents.len() - 1
+    }
+
+    fn kill(&mut self, which: usize) {
+        self.agents[which].kill().unwrap();
+        self.agents[which].wait().unwrap();
+    }
+
+    fn log(&self, node: &str) -> String {
+        fs::read_to_string(self.file(node, "log")).unwrap_or_default()
+    }
+
+    fn inside(&self, workload: &str, line: &str) -> Option<String> {
+        run(&format!("ip -n {}-{workload} {line}", self.prefix))
+    }
+
+    fn taps(&self, node: &str) -> Vec<String> {
+        let links = must(&format!("ip -n {}-{node} -o link", self.prefix));
+        links.lines().filter(|line| line.contains(": tap")).map(str::to_owned).collect()
+    }
+}
+
+fn exists(path: &Path) -> Option<()> {
+    path.exists().then_some(())
+}
+
+#[test]
+fn a_workload_gets_its_interface_once_and_keeps_it_over_restarts() {
+    let Some(mut site) = Site::new("w") else { return };
+    site.configure("a", "");
+    let first = site.start("a");
+    until("the default route", || {
+        site.inside("red-a", "route").filter(|text| text.contains("default via 10.1.0.1"))
+    });
+    let link = site.inside("red-a", "link show eth0").unwrap();
+    assert!(link.contains("mtu 1450") && link.contains("UP"), "{link}");
+    assert!(site.inside("red-a", "addr").unwrap().contains("inet 10.1.0.11/24"));
+    let [tap] = site.taps("a").try_into().unwrap_or_else(|taps| panic!("{taps:?}"));
+    assert!(tap.contains("NOARP") && !tap.contains(",UP"), "vrouterd brings it up: {tap}");
+    let offloads = run(&format!("ip netns exec {}-red-a ethtool -k eth0", site.prefix));
+    if let Some(offloads) = offloads {
+        assert!(offloads.contains("tx-checksumming: off"), "{offloads}");
+        assert!(offloads.contains("tx-vlan-offload: off"), "{offloads}");
+    }
+    until("the ids", || exists(&site.file("a", "state/ids.json")));
+    let ids = fs::read_to_string(site.file("a", "state/ids.json")).unwrap();
+
+    site.kill(first);
+    let again = site.start("a");
+    until("the restarted agent", || site.log("a").contains("found attached").then_some(()));
+    assert_eq!(site.inside("red-a", "link show eth0").unwrap(), link, "untouched");
+    assert_eq!(site.taps("a"), [tap]);
+    assert_eq!(fs::read_to_string(site.file("a", "state/ids.json")).unwrap(), ids);
+
+    // A second agent is told so, and a workload whose namespace comes later is attached then.
+    let second = site.start("a");
+    let code = site.agents[second].wait().unwrap().code();
+    assert_eq!(code, Some(1));
+    assert!(site.log("a").contains("another vrouter-agent uses this state directory"));
+    let late = format!("{}-late", site.prefix);
+    site.configure(
+        "a",
+        &format!(
+            "[[workload]]\nname = \"late\"\nnetwork = \"red\"\nnamespace = \"{late}\"\naddress = \"10.1.0.99\"\n"
+        ),
+    );
+    let pid = site.agents[again].id();
+    must(&format!("kill -HUP {pid}"));
+    until("the complaint", || site.log("a").contains("is not there").then_some(()));
+    must(&format!("ip netns add {late}"));
+    until("the late workload", || {
+        site.inside("late", "addr").filter(|text| text.contains("10.1.0.99/24"))
+    });
+    assert_eq!(site.taps("a").len(), 2);
+
+    // An error changes nothing; what is not configured any more goes.
+    let good = fs::read_to_string(site.file("a", "agent.toml")).unwrap();
+    fs::write(site.file("a", "agent.toml"), good.replace("vni = 5001", "vni = 0")).unwrap();
+    must(&format!("kill -HUP {pid}"));
+    until("the refusal", || site.log("a").contains("stays as it was").then_some(()));
+    assert_eq!(site.taps("a").len(), 2);
+    site.configure("a", "");
+    must(&format!("kill -HUP {pid}"));
+    until("the detachment", || (site.taps("a").len() == 1).then_some(()));
+}
+
+#[test]
+fn two_agents_that_call_each_other_have_one_session_and_converge() {
+    let Some(mut site) = Site::new("s") else { return };
+    for node in ["a", "b"] {
+        site.configure(node, "");
+        site.start(node);
+    }
+    for node in ["a", "b"] {
+        until("convergence", || site.log(node).contains("all peers have told").then_some(()));
+        // The far end's tunnel has an id: its route was imported.
+        let far =
+            if node == "a" { "tunnel:192.0.2.2:mplsoudp" } else { "tunnel:192.0.2.1:mplsoudp" };
+        until("the imported route", || {
+            let ids = fs::read_to_string(site.file(node, "state/ids.json")).ok()?;
+            ids.contains(far).then_some(())
+        });
+    }
+}

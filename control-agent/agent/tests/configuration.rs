@@ -1,0 +1,260 @@
+//! The configuration file: what is refused and how that is said, and the example of the README.
+
+use std::path::Path;
+use std::process::Command;
+
+use agent::Config;
+
+const GOOD: &str = r#"[node]
+name = "node-a"
+router_id = "192.0.2.1"
+uplink = "eth1"
+
+[bgp]
+as = 64512
+
+[[bgp.neighbor]]
+address = "192.0.2.2"
+
+[[network]]
+name = "red"
+vni = 5001
+subnets = [{ prefix = "10.1.0.0/24", gateway = "10.1.0.1" }]
+route_targets = ["64512:5001"]
+
+[[network]]
+name = "green"
+vni = 5002
+subnets = [{ prefix = "10.1.0.0/24", gateway = "10.1.0.1" }]
+
+[[workload]]
+name = "red-a"
+network = "red"
+address = "10.1.0.11"
+
+[[workload]]
+name = "green-a"
+network = "green"
+address = "10.1.0.11"
+"#;
+
+fn refusal(text: &str) -> (Option<usize>, Option<String>, String) {
+    let error = Config::parse(Path::new("agent.toml"), text).expect_err(text);
+    (error.line(), error.key().map(str::to_owned), error.to_string())
+}
+
+#[test]
+fn the_same_subnet_and_address_in_two_networks_is_fine_and_defaults_are_filled_in() {
+    let config = Config::parse(Path::new("agent.toml"), GOOD).unwrap();
+    let green = config.network("green").unwrap();
+    assert_eq!(green.import, ["64512:5002".parse().unwrap()], "AS:VNI");
+    assert_eq!(config.node.tunnel_endpoint, config.node.router_id);
+    assert_eq!(config.node.encapsulations.len(), 3);
+    let [green_a, red_a] = config.workloads.as_slice() else { panic!() };
+    assert_eq!((green_a.namespace.as_str(), green_a.interface.as_str()), ("green-a", "eth0"));
+    assert_ne!(green_a.mac, red_a.mac);
+}
+
+#[test]
+fn every_mistake_is_told_with_line_key_and_what_is_allowed() {
+    // What is replaced, by what; line and key told; a part of the message.
+    let cases: &[(&str, &str, usize, &str, &str)] = &[
+        ("uplink = \"eth1\"", "uplnk = \"eth1\"", 4, "node.uplnk", "expected one of `name`"),
+        ("as = 64512", "as = \"x\"", 7, "bgp.as", "expected"),
+        ("as = 64512", "as = 0", 7, "bgp.as", "allowed are 1 to 4294967294"),
+        ("192.0.2.1\"", "192.0.2.300\"", 3, "node.router_id", "allowed are IPv4 addresses"),
+        ("192.0.2.1\"", "224.0.0.1\"", 3, "node.router_id", "allowed are unicast"),
+        ("\"192.0.2.2\"", "\"192.0.2.1\"", 10, "bgp.neighbor.address", "own router_id"),
+        (
+            "address = \"192.0.2.2\"",
+            "address = \"192.0.2.2\"\n[[bgp.neighbor]]\naddress = \"192.0.2.2\"",
+            12,
+            "bgp.neighbor.address",
+            "given twice",
+        ),
+        (
+            "address = \"192.0.2.2\"",
+            "address = \"192.0.2.2\"\nhold_time = 2",
+            11,
+            "bgp.neighbor.hold_time",
+            "allowed are 3 to 65535",
+        ),
+        (
+            "address = \"192.0.2.2\"",
+            "address = \"192.0.2.2\"\nport = 70000",
+            11,
+            "bgp.neighbor.port",
+            "allowed are 1 to 65535",
+        ),
+        ("vni = 5001", "vni = 16777216", 14, "network.vni", "allowed are 1 to 16777215"),
+        ("vni = 5001", "vni = 0", 14, "network.vni", "allowed are 1 to 16777215"),
+        ("vni = 5002", "vni = 5001", 20, "network.vni", "network \"red\" too"),
+        ("name = \"green\"", "name = \"red\"", 19, "network.name", "given twice"),
+        (
+            "\"64512:5001\"",
+            "\"64512\"",
+            16,
+            "network.route_targets",
+            "not a route target; allowed are",
+        ),
+        ("\"64512:5001\"", "\"65536:65536\"", 16, "network.route_targets", "not a route target"),
+        (
+            "\"10.1.0.0/24\"",
+            "\"10.1.0.0\"",
+            15,
+            "network.subnets.prefix",
+            "allowed are IPv4 prefixes",
+        ),
+        (
+            "\"10.1.0.0/24\"",
+            "\"10.1.0.7/24\"",
+            15,
+            "network.subnets.prefix",
+            "allowed is 10.1.0.0/24",
+        ),
+        ("\"10.1.0.0/24\"", "\"10.1.0.0/31\"", 15, "network.subnets.prefix", "from /1 to /30"),
+        ("\"10.1.0.1\" }", "\"10.2.0.1\" }", 15, "network.subnets.gateway", "no host address"),
+        ("\"10.1.0.1\" }", "\"10.1.0.255\" }", 15, "network.subnets.gateway", "no host address"),
+        (
+            "gateway = \"10.1.0.1\" }",
+            "gateway = \"10.1.0.1\" }, { prefix = \"10.1.0.128/25\", gateway = \"10.1.0.129\" }",
+            15,
+            "network.subnets.prefix",
+            "overlaps 10.1.0.0/24",
+        ),
+        (
+            "network = \"red\"",
+            "network = \"blue\"",
+            25,
+            "workload.network",
+            "allowed are: green, red",
+        ),
+        (
+            "address = \"10.1.0.11\"",
+            "address = \"10.1.1.11\"",
+            26,
+            "workload.address",
+            "10.1.0.0/24",
+        ),
+        ("address = \"10.1.0.11\"", "address = \"10.1.0.1\"", 26, "workload.address", "gateway"),
+        (
+            "address = \"10.1.0.11\"",
+            "address = \"10.1.0.11\"\nmac = \"01:00:5e:00:00:01\"",
+            27,
+            "workload.mac",
+            "allowed are unicast MACs",
+        ),
+        (
+            "address = \"10.1.0.11\"",
+            "address = \"10.1.0.11\"\nmtu = 100",
+            27,
+            "workload.mtu",
+            "allowed are 576 to 9000",
+        ),
+        (
+            "address = \"10.1.0.11\"",
+            "address = \"10.1.0.11\"\ninterface = \"a/b\"",
+            27,
+            "workload.interface",
+            "allowed are device names",
+        ),
+        ("name = \"green-a\"", "name = \"red-a\"", 29, "workload.name", "given twice"),
+        ("network = \"green\"", "network = \"red\"", 31, "workload.address", "workload \"red-a\""),
+        (
+            "network = \"green\"",
+            "network = \"green\"\nnamespace = \"red-a\"",
+            29,
+            "workload.interface",
+            "taken",
+        ),
+        ("name = \"red-a\"", "name = \"red a\"", 24, "workload.name", "letters, digits"),
+        (
+            "uplink = \"eth1\"",
+            "uplink = \"eth1\"\nencapsulations = [\"gre\"]",
+            5,
+            "node.encapsulations",
+            "mplsoudp, mplsogre and vxlan",
+        ),
+        (
+            "uplink = \"eth1\"",
+            "uplink = \"eth1\"\nencapsulations = [\"vxlan\", \"vxlan\"]",
+            5,
+            "node.encapsulations",
+            "given twice",
+        ),
+        (
+            "uplink = \"eth1\"",
+            "uplink = \"eth1\"\nencapsulations = []",
+            5,
+            "node.encapsulations",
+            "at least one",
+        ),
+        (
+            "uplink = \"eth1\"",
+            "uplink = \"eth1\"\nuplink = \"eth2\"",
+            5,
+            "node.uplink",
+            "duplicate key",
+        ),
+    ];
+    for (from, to, line, key, part) in cases {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD, "{from}");
+        let (told_line, told_key, message) = refusal(&text);
+        assert_eq!(told_line, Some(*line), "{message}");
+        assert_eq!(told_key.as_deref(), Some(*key), "{message}");
+        assert!(message.contains(part), "{message} lacks {part}");
+        assert!(message.starts_with(&format!("agent.toml:{line}: {key}: ")), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn a_missing_key_or_table_is_named() {
+    let (_, _, message) = refusal(&GOOD.replacen("vni = 5001\n", "", 1));
+    assert!(message.contains("missing field `vni`"), "{message}");
+    let (_, _, message) = refusal("[bgp]\nas = 1\n");
+    assert!(message.contains("missing field `node`"), "{message}");
+    let (line, _, message) = refusal("[node\n");
+    assert_eq!(line, Some(1), "{message}");
+}
+
+fn readme_example() -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let start = text.find("```toml\n").unwrap() + "```toml\n".len();
+    let end = start + text[start..].find("```").unwrap();
+    text[start..end].to_owned()
+}
+
+#[test]
+fn the_readmes_example_is_accepted() {
+    let config = Config::parse(Path::new("README.md"), &readme_example()).unwrap();
+    assert_eq!(config.networks.len(), 2);
+    let red = config.network("red").unwrap();
+    assert_eq!((red.import.len(), red.export.len()), (2, 2));
+    assert_eq!(config.workloads[0].mtu, Some(1400));
+}
+
+#[test]
+fn check_says_ok_or_one_line_and_exit_code_2() {
+    let directory = std::env::temp_dir().join(format!("vr-config-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("agent.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vrouter-agent"));
+        let output = command.arg("--config").arg(&file).arg("--check").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check(&readme_example()), (Some(0), String::new()));
+    let (code, message) = check(&GOOD.replacen("vni = 5001", "vni = -1", 1));
+    assert_eq!(code, Some(2));
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.contains("agent.toml:14: network.vni: -1; allowed are"), "{message}");
+    std::fs::remove_file(&file).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vrouter-agent"));
+    let output = command.arg("--config").arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "no such file");
+    std::fs::remove_dir_all(directory).unwrap();
+}
