@@ -1,1 +1,56 @@
+//! The lab: compute nodes and workloads in network namespaces, for the demo and for the end-to-end tests.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `program` | running programs here and in a namespace, with deadlines |
+//! | `netns` | a namespace that is removed when it is dropped |
+//! | `underlay` | the bridge that joins the nodes |
+//! | `node` | a compute node: `vrouterd` and `vrouter-agent` in a namespace |
+//! | `network` | networks and workloads, and the agent's configuration file written from them |
+//! | `capture` | tshark on an interface, decoded fields out |
+//! | `inspect` | reading what the tools print |
+//! | `site` | two nodes with networks red and green: what the demo and most tests stand on |
+//! | `ping` | ping, counted |
+//! | `verdict` | what a capture on the underlay must show |
+//! | `traffic` | TCP by iperf3 |
+//! | `gobgp` | a GoBGP daemon as reflector or far end |
+//! | `wait` | waiting for a condition with a deadline |
+//!
+//! Everything has names of its own (a prefix), cleans up when dropped, and ends only processes it started.
 #![forbid(unsafe_code)]
+
+mod capture;
+mod gobgp;
+mod inspect;
+mod netns;
+mod network;
+mod node;
+mod ping;
+mod program;
+mod site;
+mod traffic;
+mod underlay;
+mod verdict;
+mod wait;
+
+pub use capture::{Capture, Packet};
+pub use gobgp::Gobgp;
+pub use inspect::{RouteRow, value_after};
+pub use netns::Namespace;
+pub use network::{Encapsulation, Network, Workload};
+pub use node::{Node, NodeOptions};
+pub use ping::{PingResult, ping};
+pub use program::{Background, have, missing_for_lab, output, run, tool};
+pub use site::{
+    A_ADDRESS, B_ADDRESS, ENDPOINTS, GREEN_ONLY_ADDRESS, GREEN_VNI, RED_VNI, SUBNET, Site,
+    SiteOptions,
+};
+pub use traffic::{tcp, tcp_server};
+pub use underlay::Underlay;
+pub use verdict::Direction;
+pub use wait::{eventually, until};
+
+/// Says that a test is skipped, and why; `xtask test` lists these lines.
+pub fn skip(reason: &str) {
+    println!("skipped: {reason}");
+}

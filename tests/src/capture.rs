@@ -1,0 +1,128 @@
+//! A capture on an interface, judged by tshark's decoder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use crate::program::{Background, output};
+use crate::{Encapsulation, Namespace, until};
+
+/// A running capture.
+#[derive(Debug)]
+pub struct Capture {
+    tshark: Background,
+    file: PathBuf,
+}
+
+/// What tshark decoded of a frame on the underlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The tunnel it is in, if any.
+    pub encapsulation: Option<Encapsulation>,
+    /// Outer source address.
+    pub source: String,
+    /// Outer destination address.
+    pub destination: String,
+    /// Outer UDP source port, for the encapsulations over UDP.
+    pub source_port: Option<u16>,
+    /// MPLS label or VNI.
+    pub label: Option<u32>,
+    /// Inner source address.
+    pub inner_source: String,
+    /// Inner destination address.
+    pub inner_destination: String,
+}
+
+impl Capture {
+    /// Starts to capture on an interface of a namespace, and waits until it does.
+    ///
+    /// # Errors
+    /// When tshark does not start.
+    pub fn start(namespace: &Namespace, device: &str, file: &Path) -> Result<Capture> {
+        let log = file.with_extension("log");
+        fs::remove_file(file).ok();
+        fs::write(&log, "")?;
+        let path = file.display().to_string();
+        let tshark = namespace.start(
+            Path::new("tshark"),
+            &["-n", "-q", "-l", "-i", device, "-w", &path],
+            &log,
+        )?;
+        until("tshark to capture", Duration::from_secs(20), || {
+            // The file exists once the capture child has opened the interface.
+            let opened = fs::metadata(file).is_ok_and(|meta| meta.len() > 0);
+            (opened && fs::read_to_string(&log).ok()?.contains("Capturing on")).then_some(())
+        })?;
+        Ok(Capture { tshark, file: file.to_owned() })
+    }
+
+    /// Ends the capture and decodes it: the frames that `filter` (tshark's display filter) leaves.
+    ///
+    /// # Errors
+    /// When tshark fails.
+    pub fn finish(self, filter: &str) -> Result<Vec<Packet>> {
+        let Capture { mut tshark, file } = self;
+        tshark.signal(Signal::INT)?;
+        tshark.wait(Duration::from_secs(20))?;
+        decode(&file, filter)
+    }
+}
+
+const FIELDS: &[&str] =
+    &["frame.protocols", "ip.src", "ip.dst", "udp.srcport", "mpls.label", "vxlan.vni"];
+
+fn decode(file: &Path, filter: &str) -> Result<Vec<Packet>> {
+    let path = file.display().to_string();
+    let mut arguments = vec!["-n", "-r", &path, "-Y", filter, "-T", "fields", "-E", "separator=|"];
+    for field in FIELDS {
+        arguments.extend(["-e", field]);
+    }
+    let text = output("tshark", &arguments)?;
+    Ok(text.lines().map(packet).collect())
+}
+
+fn packet(line: &str) -> Packet {
+    let columns: Vec<&str> = line.split('|').collect();
+    let column = |index: usize| columns.get(index).copied().unwrap_or_default();
+    let first = |index: usize| column(index).split(',').next().unwrap_or_default().to_owned();
+    let last = |index: usize| column(index).rsplit(',').next().unwrap_or_default().to_owned();
+    let protocols = format!(":{}:", column(0));
+    let encapsulation = if protocols.contains(":gre:mpls:") {
+        Some(Encapsulation::MplsOverGre)
+    } else if protocols.contains(":udp:mpls:") {
+        Some(Encapsulation::MplsOverUdp)
+    } else if protocols.contains(":vxlan:") {
+        Some(Encapsulation::Vxlan)
+    } else {
+        None
+    };
+    let label = first(if encapsulation == Some(Encapsulation::Vxlan) { 5 } else { 4 });
+    Packet {
+        encapsulation,
+        source: first(1),
+        destination: first(2),
+        source_port: first(3).parse().ok(),
+        label: label.parse().ok(),
+        inner_source: last(1),
+        inner_destination: last(2),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_tshark_becomes_a_packet() {
+        let line = "eth:ethertype:ip:udp:mpls:ip:icmp:data|192.0.2.1,10.0.0.1|192.0.2.2,10.0.0.2|50000|17|";
+        let p = packet(line);
+        assert_eq!(p.encapsulation, Some(Encapsulation::MplsOverUdp));
+        assert_eq!((p.source.as_str(), p.inner_source.as_str()), ("192.0.2.1", "10.0.0.1"));
+        assert_eq!((p.source_port, p.label), (Some(50000), Some(17)));
+        let line = "eth:ethertype:ip:udp:vxlan:eth:ethertype:ip:tcp|192.0.2.1,10.0.0.1|192.0.2.2,10.0.0.2|50000||5001";
+        assert_eq!(packet(line).label, Some(5001));
+    }
+}

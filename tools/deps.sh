@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian 12 for one purpose (build, demo, test, bench, check), and says what.
+set -euo pipefail
+
+build="clang llvm libelf-dev zlib1g-dev libbpf-dev pkg-config gcc make"
+demo="$build iproute2 ethtool iputils-ping iperf3 tshark"
+test="$demo tcpdump python3 python3-scapy gobgpd frr procps"
+bench="$demo dpdk openvswitch-switch-dpdk valgrind"
+
+case "${1:-build}" in
+build) want=$build ;;
+demo) want=$demo ;;
+test) want=$test ;;
+bench) want=$bench ;;
+check) want=$build ;;
+*)
+    echo "usage: tools/deps.sh build|demo|test|bench|check" >&2
+    exit 2
+    ;;
+esac
+
+command -v cargo >/dev/null || {
+    echo "deps: no cargo found; install a Rust toolchain first (rustup, stable)" >&2
+    exit 1
+}
+
+missing=()
+for package in $want; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    [ "$(id -u)" = 0 ] || {
+        echo "deps: not root, and these Debian packages are missing: ${missing[*]}" >&2
+        exit 1
+    }
+    echo "deps: installing ${missing[*]}"
+    # Daemons that come along (FRR, Open vSwitch) must not start by themselves.
+    policy=/usr/sbin/policy-rc.d
+    made_policy=
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        made_policy=1
+    fi
+    log=$(mktemp)
+    trap 'rm -f "$log"; [ -z "$made_policy" ] || rm -f "$policy"' EXIT
+    export DEBIAN_FRONTEND=noninteractive
+    if ! { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "deps: apt-get could not install: ${missing[*]}" >&2
+        exit 1
+    fi
+fi
+
+if [ "${1:-build}" = check ] && ! cargo deny --version >/dev/null 2>&1; then
+    echo "deps: installing cargo-deny (cargo install)"
+    cargo install --locked --quiet cargo-deny
+fi
