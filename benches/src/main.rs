@@ -1,0 +1,53 @@
+//! Measurements. `benches` runs every row and writes `target/bench/summary.json`; `benches NAME…` runs the rows whose
+//! workload contains one of the names.
+//!
+//! | module | does |
+//! |---|---|
+//! | `row` | a row of the summary, and the table that is printed |
+//! | `meter` | cycles per packet of one burst each, their percentiles, and rounds of interleaved systems |
+//! | `memory` | the packet path between memory ports: scenarios, the port shim, instruction counts |
+//! | `veth` | veth, tunnel, veth beside the kernel's VXLAN; an idle node |
+//!
+//! Method: reference figures are only comparable within one run. All cycles are TSC cycles.
+#![forbid(unsafe_code)]
+
+mod memory;
+mod meter;
+mod row;
+mod veth;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::row::Row;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("benches: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    // What callgrind runs: a fixed number of bursts of one scenario, nothing measured.
+    if let [verb, workload, bursts] = arguments
+        && verb == "count"
+    {
+        let bursts = bursts.parse().context("the number of bursts")?;
+        return memory::drive(workload, bursts);
+    }
+    if arguments.iter().any(|argument| argument.starts_with('-')) {
+        bail!("usage: benches [NAME…]");
+    }
+    let wanted = |workload: &str| {
+        arguments.is_empty() || arguments.iter().any(|name| workload.contains(name.as_str()))
+    };
+    let mut rows: Vec<Row> = memory::measure(&wanted)?;
+    rows.extend(veth::measure(&wanted)?);
+    row::write(&rows)
+}

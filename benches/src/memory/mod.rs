@@ -1,0 +1,140 @@
+//! The packet path between memory ports: packets come from memory that is warm where the table of packets fits the
+//! caches, and go nowhere.
+
+mod scenario;
+mod site;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::meter::{Figures, middle};
+use crate::row::Row;
+use scenario::Scenario;
+use site::Site;
+
+/// Rounds of every scenario in turn.
+const ROUNDS: usize = 5;
+/// How long each is driven in a round.
+const WINDOW: Duration = Duration::from_millis(600);
+
+/// Measures the scenarios that are wanted.
+pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+    let scenarios: Vec<Scenario> =
+        Scenario::all().into_iter().filter(|scenario| wanted(&scenario.workload())).collect();
+    // On a thread of its own, pinned to the last core: core 0 is left to everything else on the machine.
+    let rounds = std::thread::scope(|scope| scope.spawn(|| rounds(&scenarios)).join());
+    let rounds = rounds.map_err(|_| anyhow::anyhow!("a measurement panicked"))??;
+    scenarios.iter().zip(&rounds).map(|(scenario, rounds)| row(scenario, rounds)).collect()
+}
+
+/// Figures of each scenario's rounds: with the packet path, and of the port shim alone.
+type Rounds = Vec<(Figures, Figures)>;
+
+fn rounds(scenarios: &[Scenario]) -> Result<Vec<Rounds>> {
+    if let Some(core) = sys::affinity::allowed()?.last() {
+        sys::affinity::pin(*core)?;
+    }
+    let mut rounds: Vec<Rounds> = vec![Vec::new(); scenarios.len()];
+    for round in 0..ROUNDS {
+        for (scenario, rounds) in scenarios.iter().zip(&mut rounds) {
+            let mut site = Site::new(scenario)?;
+            if round == 0 {
+                site.verify(scenario).with_context(|| scenario.workload())?;
+            }
+            let full = run(|| site.turn())?;
+            let shim = run(|| site.shim())?;
+            site.close().with_context(|| scenario.workload())?;
+            rounds.push((full, shim));
+        }
+    }
+    Ok(rounds)
+}
+
+fn row(scenario: &Scenario, rounds: &[(Figures, Figures)]) -> Result<Row> {
+    let best = rounds.iter().map(|(full, shim)| full.p10 - shim.p10);
+    let (median, spread) =
+        middle(rounds.iter().map(|(full, shim)| full.median - shim.median)).context("no round")?;
+    let with_shim = middle(rounds.iter().map(|(full, _)| full.median)).context("no round")?.0;
+    Ok(Row {
+        workload: scenario.workload(),
+        system: "vrouter-xdp",
+        cycles_per_packet: middle(best).map(|(p10, _)| p10),
+        median: Some(median),
+        spread: Some(spread),
+        mpps: Some(hertz() / with_shim / 1e6),
+        instructions_per_packet: instructions(&scenario.workload())?,
+        ..Row::default()
+    })
+}
+
+/// Drives for a window; cycles per packet of each burst.
+fn run(mut burst: impl FnMut() -> usize) -> Result<Figures> {
+    let mut figures = Vec::new();
+    let end = Instant::now() + WINDOW;
+    while Instant::now() < end {
+        for _ in 0..256 {
+            let start = sys::tsc::cycles();
+            let packets = burst();
+            let cycles = sys::tsc::cycles() - start;
+            ensure!(packets > 0, "the source ran dry");
+            #[expect(clippy::cast_precision_loss, reason = "a burst's cycles are few")]
+            figures.push(cycles as f64 / packets as f64);
+        }
+    }
+    Figures::of(figures).context("no burst")
+}
+
+/// TSC cycles a second.
+fn hertz() -> f64 {
+    let (start, cycles) = (Instant::now(), sys::tsc::cycles());
+    while start.elapsed() < Duration::from_millis(50) {
+        std::hint::spin_loop();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a twentieth of a second")]
+    let counted = (sys::tsc::cycles() - cycles) as f64;
+    counted / start.elapsed().as_secs_f64()
+}
+
+/// What callgrind runs: `bursts` bursts of the scenario (of the port shim alone when prefixed `shim:`).
+pub(crate) fn drive(workload: &str, bursts: usize) -> Result<()> {
+    let (name, shim) =
+        workload.strip_prefix("shim:").map_or((workload, false), |name| (name, true));
+    let scenario = Scenario::all().into_iter().find(|scenario| scenario.workload() == name);
+    let mut site = Site::new(&scenario.context("no such workload")?)?;
+    for _ in 0..bursts {
+        let packets = if shim { site.shim() } else { site.turn() };
+        ensure!(packets > 0, "the source ran dry");
+    }
+    site.close()
+}
+
+/// Instructions per packet net of the shim: the difference of two counts of each, so that set-up cancels out.
+fn instructions(workload: &str) -> Result<Option<f64>> {
+    if !lab::have("valgrind") {
+        println!("skipped: instructions of {workload}: needs valgrind");
+        return Ok(None);
+    }
+    const FEW: u32 = 200;
+    const MORE: u32 = 1200;
+    let per_packet = |name: &str| -> Result<f64> {
+        let [few, more] = [count(name, FEW)?, count(name, MORE)?];
+        Ok((more - few) / f64::from((MORE - FEW) * site::BURST))
+    };
+    Ok(Some(per_packet(workload)? - per_packet(&format!("shim:{workload}"))?))
+}
+
+fn count(workload: &str, bursts: u32) -> Result<f64> {
+    let own = std::env::current_exe()?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(own)
+        .args(["count", workload, &bursts.to_string()])
+        .output()
+        .context("cannot run valgrind")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "callgrind: {text}");
+    let line = text.lines().find_map(|line| line.split_once("Collected : ")).context("no count")?;
+    line.1.trim().parse().context("callgrind's count")
+}

@@ -1,0 +1,290 @@
+//! What is measured: the tables, the packets, and what must come out.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use etherparse::PacketBuilder;
+use tables::{
+    Adjacency, BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId,
+    Object, Rewrite, Route, RouteFlags, Transport, TunnelEncap, Vif, VifFlags, VifId, VifKind,
+    VniEntry, VrfId,
+};
+use wire::{Label, Mac, Prefix, Vni};
+
+pub(crate) const FABRIC: VifId = VifId(0);
+pub(crate) const WORKLOAD: VifId = VifId(3);
+const NEIGHBOR: VifId = VifId(4);
+const RED: VrfId = VrfId(1);
+const FABRIC_VRF: VrfId = VrfId(0);
+
+const UPLINK_MAC: Mac = Mac([2, 0, 0, 0, 0xf0, 1]);
+const REMOTE_MAC: Mac = Mac([2, 0, 0, 0, 0xf0, 2]);
+const WORKLOAD_MAC: Mac = Mac([2, 0, 0, 0, 0xa1, 3]);
+const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 0xc0, 1]);
+const NEAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const VNI: u32 = 5001;
+
+const RECEIVE: NhId = NhId(1);
+const L2_RECEIVE: NhId = NhId(2);
+const TUNNEL: NhId = NhId(3);
+const TO_WORKLOAD: NhId = NhId(4);
+const TRANSLATE: NhId = NhId(5);
+const TO_NEIGHBOR: NhId = NhId(6);
+
+/// Which way packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Workload to a workload of the same node.
+    Forward,
+    /// Workload to the fabric.
+    Encap(TunnelEncap),
+    /// Fabric to a workload.
+    Decap(TunnelEncap),
+}
+
+/// One workload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) what: What,
+    flows: u32,
+    routes: u32,
+}
+
+impl Scenario {
+    /// Every scenario, in the order of the table.
+    pub(crate) fn all() -> Vec<Scenario> {
+        let tunnels =
+            [TunnelEncap::MplsOverUdp, TunnelEncap::MplsOverGre, TunnelEncap::VxlanL3(ROUTER_MAC)];
+        let mut all = Vec::new();
+        let mut add = |what, flows, routes| all.push(Scenario { what, flows, routes });
+        for count in [1, 10_000] {
+            add(What::Forward, count, count);
+        }
+        for tunnel in tunnels {
+            for count in [1, 10_000] {
+                add(What::Encap(tunnel), count, count);
+            }
+            for flows in [1, 10_000] {
+                add(What::Decap(tunnel), flows, 1);
+            }
+        }
+        all
+    }
+
+    /// `stage/what/flows/routes/size`.
+    pub(crate) fn workload(&self) -> String {
+        let what = match self.what {
+            What::Forward => "ipv4-forward".to_owned(),
+            What::Encap(tunnel) => format!("{}-encap", word(tunnel)),
+            What::Decap(tunnel) => format!("{}-decap", word(tunnel)),
+        };
+        let count = |n: u32| if n >= 1000 { format!("{}k", n / 1000) } else { n.to_string() };
+        format!("route/{what}/{}/{}/64", count(self.flows), count(self.routes))
+    }
+
+    /// Where packets come in and go out.
+    pub(crate) fn ports(&self) -> [VifId; 2] {
+        match self.what {
+            What::Forward => [WORKLOAD, NEIGHBOR],
+            What::Encap(_) => [WORKLOAD, FABRIC],
+            What::Decap(_) => [FABRIC, WORKLOAD],
+        }
+    }
+
+    /// Everything to program.
+    pub(crate) fn objects(&self) -> Vec<Object> {
+        let encap = match self.what {
+            What::Encap(tunnel) | What::Decap(tunnel) => tunnel,
+            What::Forward => TunnelEncap::MplsOverUdp,
+        };
+        let bridge = |mac| {
+            let flags = BridgeFlags::default();
+            Object::Bridge(BridgeEntry { vrf: RED, mac, next_hop: L2_RECEIVE, label: None, flags })
+        };
+        let mut objects = vec![
+            vif(FABRIC, VifKind::Physical, FABRIC_VRF, UPLINK_MAC),
+            vif(WORKLOAD, VifKind::Virtual, RED, Mac::GATEWAY),
+            vif(NEIGHBOR, VifKind::Virtual, RED, Mac::GATEWAY),
+            next_hop(RECEIVE, NhFamily::Inet, NextHopKind::Receive(FABRIC)),
+            next_hop(L2_RECEIVE, NhFamily::Inet, NextHopKind::L2Receive),
+            next_hop(TUNNEL, NhFamily::Inet, tunnel(encap)),
+            next_hop(TO_WORKLOAD, NhFamily::Inet, to(WORKLOAD)),
+            next_hop(TO_NEIGHBOR, NhFamily::Inet, to(NEIGHBOR)),
+            next_hop(TRANSLATE, NhFamily::Bridge, NextHopKind::Translate(RED)),
+            bridge(Mac::GATEWAY),
+            bridge(ROUTER_MAC),
+            route(FABRIC_VRF, NEAR, RECEIVE, None),
+        ];
+        if let Ok(label) = Label::try_from(20) {
+            objects.push(Object::Label(LabelEntry { label, next_hop: TO_WORKLOAD }));
+        }
+        if let Ok(vni) = Vni::try_from(VNI) {
+            objects.push(Object::Vni(VniEntry { vni, next_hop: TRANSLATE }));
+        }
+        let via = if self.what == What::Forward { TO_NEIGHBOR } else { TUNNEL };
+        if let What::Decap(_) = self.what {
+            objects.push(route(RED, local(), TO_WORKLOAD, None));
+        }
+        let remote = (0..self.routes).map(|n| {
+            let label = match self.what {
+                What::Forward => None,
+                _ if matches!(encap, TunnelEncap::VxlanL3(_)) => Some(VNI),
+                _ => Some(100 + n),
+            };
+            route(RED, destination(n), via, label)
+        });
+        objects.extend(remote);
+        objects
+    }
+
+    /// What the underlay knows.
+    pub(crate) fn adjacency() -> Object {
+        Object::Adjacency(Adjacency {
+            destination: IpAddr::V4(FAR),
+            vif: FABRIC,
+            source: UPLINK_MAC,
+            neighbor: REMOTE_MAC,
+        })
+    }
+
+    /// The packets of the flows, in a shuffled order; at least one burst of them.
+    pub(crate) fn packets(&self) -> Vec<Vec<u8>> {
+        let count = self.flows.max(super::site::BURST);
+        let mut numbers: Vec<u32> = (0..count).map(|n| n % self.flows).collect();
+        shuffle(&mut numbers);
+        numbers.into_iter().map(|flow| self.packet(flow)).collect()
+    }
+
+    fn packet(&self, flow: u32) -> Vec<u8> {
+        match self.what {
+            What::Forward | What::Encap(_) => {
+                inner(WORKLOAD_MAC, Mac::GATEWAY, local(), destination(flow % self.routes), 0)
+            }
+            What::Decap(tunnel) => {
+                let port = u16::try_from(flow).unwrap_or(0);
+                let frame = inner(REMOTE_MAC, ROUTER_MAC, destination(0), local(), port);
+                outer(tunnel, port, &frame)
+            }
+        }
+    }
+
+    /// The encapsulation's mark that must stand in what leaves: (offset, bytes). Nothing for plain forwarding.
+    pub(crate) fn mark(&self) -> (usize, Vec<u8>) {
+        match self.what {
+            What::Encap(TunnelEncap::MplsOverUdp) => (36, 6635u16.to_be_bytes().to_vec()),
+            What::Encap(TunnelEncap::MplsOverGre) => (34, vec![0, 0, 0x88, 0x47]),
+            What::Encap(_) => (42, vec![8, 0, 0, 0, 0, 0x13, 0x89, 0]),
+            What::Forward | What::Decap(_) => (0, [WORKLOAD_MAC.0, Mac::GATEWAY.0].concat()),
+        }
+    }
+}
+
+fn word(tunnel: TunnelEncap) -> &'static str {
+    match tunnel {
+        TunnelEncap::MplsOverUdp => "mplsoudp",
+        TunnelEncap::MplsOverGre => "mplsogre",
+        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => "vxlan",
+    }
+}
+
+fn local() -> Ipv4Addr {
+    Ipv4Addr::new(10, 1, 1, 3)
+}
+
+fn destination(n: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x1400_0000 + n * 16)
+}
+
+fn vif(id: VifId, kind: VifKind, vrf: VrfId, mac: Mac) -> Object {
+    Object::Vif(Vif {
+        id,
+        name: format!("bench{id}"),
+        kind,
+        transport: Transport::Virtual,
+        vrf,
+        mcast_vrf: None,
+        mac,
+        ip: None,
+        ip6: None,
+        mtu: 1500,
+        flags: VifFlags::default(),
+        next_hop: None,
+    })
+}
+
+fn next_hop(id: NhId, family: NhFamily, kind: NextHopKind) -> Object {
+    let vrf = match kind {
+        NextHopKind::Encap { .. } | NextHopKind::Translate(_) => RED,
+        _ => FABRIC_VRF,
+    };
+    Object::NextHop(NextHop { id, family, vrf: Some(vrf), flags: NhFlags::VALID, kind })
+}
+
+fn to(vif: VifId) -> NextHopKind {
+    NextHopKind::Encap { vif, rewrite: [&WORKLOAD_MAC.0[..], &Mac::GATEWAY.0, &[8, 0]].concat() }
+}
+
+fn tunnel(encap: TunnelEncap) -> NextHopKind {
+    let (source, destination) = (IpAddr::V4(NEAR), IpAddr::V4(FAR));
+    NextHopKind::Tunnel { source, destination, encap, rewrite: Rewrite::Underlay }
+}
+
+fn route(vrf: VrfId, address: Ipv4Addr, next_hop: NhId, label: Option<u32>) -> Object {
+    let (prefix, flags) = (Prefix::host(address), RouteFlags::default());
+    let label = label.and_then(|label| Vni::try_from(label).ok());
+    Object::Inet(Route { vrf, prefix, next_hop, label, flags, mac: None })
+}
+
+/// A 64-byte frame with a UDP packet.
+fn inner(from: Mac, to: Mac, source: Ipv4Addr, destination: Ipv4Addr, port: u16) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(from.0, to.0)
+        .ipv4(source.octets(), destination.octets(), 64)
+        .udp(10_000 + port, 4000);
+    write(builder, &[0x5a; 22])
+}
+
+/// A frame from the fabric around it: the packet for MPLS, the frame for VXLAN.
+fn outer(tunnel: TunnelEncap, flow: u16, frame: &[u8]) -> Vec<u8> {
+    let ethernet = PacketBuilder::ethernet2(REMOTE_MAC.0, UPLINK_MAC.0);
+    let label = [0, 1, 0x41, 64];
+    let packet = frame.get(14..).unwrap_or_default();
+    let port = 49_152 + flow;
+    match tunnel {
+        TunnelEncap::MplsOverUdp => {
+            let builder = ethernet.ipv4(FAR.octets(), NEAR.octets(), 64).udp(port, 6635);
+            write(builder, &[&label, packet].concat())
+        }
+        TunnelEncap::MplsOverGre => {
+            let payload = [&[0, 0, 0x88, 0x47], &label[..], packet].concat();
+            let mut bytes = Vec::new();
+            let builder = ethernet.ipv4(FAR.octets(), NEAR.octets(), 64);
+            let written = builder.write(&mut bytes, etherparse::ip_number::GRE, &payload);
+            debug_assert!(written.is_ok());
+            bytes
+        }
+        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => {
+            let builder = ethernet.ipv4(FAR.octets(), NEAR.octets(), 64).udp(port, 4789);
+            write(builder, &[&[8, 0, 0, 0, 0, 0x13, 0x89, 0], frame].concat())
+        }
+    }
+}
+
+fn write(builder: etherparse::PacketBuilderStep<etherparse::UdpHeader>, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Writing to a vector fails only for a payload above 64 KiB.
+    let written = builder.write(&mut bytes, payload);
+    debug_assert!(written.is_ok());
+    bytes
+}
+
+/// Fisher and Yates, with a fixed sequence: the same order in every run.
+fn shuffle(numbers: &mut [u32]) {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    for end in (1..numbers.len()).rev() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let other = usize::try_from(state % (end as u64 + 1)).unwrap_or(0);
+        numbers.swap(end, other);
+    }
+}
