@@ -27,16 +27,16 @@ demo-clean:
 	@target/release/demo clean
 
 test: FOR = test
-test: build
-	@$(CARGO) run --release --locked -q -p xtask -- test
+test: deps
+	@$(CARGO) run --locked -q -p xtask -- test
 
 check:
 	@tools/deps.sh check
-	$(CARGO) run --release --locked -q -p xtask -- check
+	@$(CARGO) run --locked -q -p xtask -- check
 
 bench: FOR = bench
-bench: build
-	@$(CARGO) run --release --locked -q -p xtask -- bench
+bench: deps
+	@$(CARGO) run --locked -q -p xtask -- bench
 
 clean:
 	$(CARGO) clean
