@@ -5,12 +5,12 @@
     dead_code,
     reason = "shared by the tests of this folder; each uses a part"
 )]
-mod common;
+mod support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use common::*;
 use proptest::prelude::*;
+use support::*;
 use tables::*;
 use wire::{Label, Mac, Prefix, Vni};
 

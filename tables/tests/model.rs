@@ -1,9 +1,9 @@
 //! The model's rules: what is refused and how it is named, what is undone, what is kept.
 
 #[expect(unreachable_pub, reason = "shared by the tests of this folder")]
-mod common;
+mod support;
 
-use common::*;
+use support::*;
 use tables::*;
 use wire::{Label, Mac, Vni};
 

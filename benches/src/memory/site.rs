@@ -39,12 +39,7 @@ impl Site {
         let frames = u32::try_from(packets.len() * 2 + 512)?;
         let pools = FramePools::new(Memory::new(frames, 2048, "bench")?, 2);
         let mut pool = pools.pool();
-        let (mut model, mut writer) = (Model::new(), Writer::new());
-        let puts: Vec<Op> = scenario.objects().into_iter().map(Op::Put).collect();
-        let changes = model.apply(&puts, Owner::Agent)?;
-        writer.publish(&model, &changes);
-        let changes = model.apply(&[Op::Put(Scenario::adjacency())], Owner::Vrouterd)?;
-        writer.publish(&model, &changes);
+        let mut writer = program(scenario)?;
         let seat =
             Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
         let (mut engine, mut workers) = Engine::new([seat], Seed(0x1234_5678_9abc_def1));
@@ -110,6 +105,17 @@ impl Site {
     }
 }
 
+/// The scenario's tables, published.
+fn program(scenario: &Scenario) -> Result<Writer> {
+    let (mut model, mut writer) = (Model::new(), Writer::new());
+    let puts: Vec<Op> = scenario.objects().into_iter().map(Op::Put).collect();
+    let changes = model.apply(&puts, Owner::Agent)?;
+    writer.publish(&model, &changes);
+    let changes = model.apply(&[Op::Put(Scenario::adjacency())], Owner::Vrouterd)?;
+    writer.publish(&model, &changes);
+    Ok(writer)
+}
+
 /// Takes what is sent and offers nothing.
 struct Sink(ReplayPort);
 
@@ -157,12 +163,7 @@ impl Probe {
     fn new(scenario: &Scenario) -> Result<Probe> {
         let pools = FramePools::new(Memory::new(256, 2048, "probe")?, 2);
         let mut pool = pools.pool();
-        let (mut model, mut writer) = (Model::new(), Writer::new());
-        let puts: Vec<Op> = scenario.objects().into_iter().map(Op::Put).collect();
-        let changes = model.apply(&puts, Owner::Agent)?;
-        writer.publish(&model, &changes);
-        let changes = model.apply(&[Op::Put(Scenario::adjacency())], Owner::Vrouterd)?;
-        writer.publish(&model, &changes);
+        let mut writer = program(scenario)?;
         let seat =
             Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
         let (mut engine, mut workers) = Engine::new([seat], Seed(1));

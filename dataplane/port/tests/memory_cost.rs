@@ -1,9 +1,9 @@
 //! What a port costs beside its frames: measured, printed, and held to what `info` says.
 
-mod common;
+mod support;
 
-use common::{Bed, Net};
 use port::{Port, XskConfig};
+use support::{Bed, Net};
 
 /// What the kernel has mapped for itself in bytes: with this many chunks, where it keeps what it
 /// knows of them. Moves little with other processes, unlike free memory.

@@ -1,15 +1,15 @@
 //! A virtual machine that stops reading: what its TAP drops is gone, but no frame is, and it is
 //! served again when it reads.
 
-mod common;
+mod support;
 
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-use common::{Bed, Net};
 use port::{Port, XskConfig};
+use support::{Bed, Net};
 
 /// Opens a TAP and reads nothing until told to; then counts what it reads.
 const GUEST: &str = r#"
@@ -87,7 +87,7 @@ fn a_guest_that_reads_nothing_costs_a_bounded_number_of_frames_and_is_served_whe
     // The guest reads again: what was accepted and not dropped by the device arrives, and the
     // port serves it as before.
     writeln!(guest.input).unwrap();
-    let deadline = std::time::Instant::now() + common::PATIENCE;
+    let deadline = std::time::Instant::now() + support::PATIENCE;
     while port.pending() > 0 && std::time::Instant::now() < deadline {
         port.flush(&mut bed.pool);
         std::thread::yield_now();

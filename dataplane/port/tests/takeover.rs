@@ -1,6 +1,6 @@
 //! Who gets a packet when processes die, hang, start again, or find somebody else's program.
 
-mod common;
+mod support;
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Bed, Net};
 use port::{Burst, DeviceError, Port, PortMode, XskConfig, XskDevice};
+use support::{Bed, Net};
 use sys::tsc::monotonic_ns;
 
 const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

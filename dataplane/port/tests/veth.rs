@@ -1,9 +1,9 @@
 //! AF_XDP ports on real veth pairs: nothing stalls, nothing is lost, everything comes back.
 
-mod common;
+mod support;
 
-use common::{Bed, Net};
 use port::{Port, PortMode, SendBudget, XskConfig, XskDevice, XskPort};
+use support::{Bed, Net};
 
 fn small(ring_size: u32) -> XskConfig {
     XskConfig::with_rings(0, ring_size)
@@ -26,7 +26,7 @@ fn packets_cross_between_two_ports_both_ways() {
                 seen = packet.to_vec();
                 true
             }));
-            assert_eq!(seen, common::numbered(round, length));
+            assert_eq!(seen, support::numbered(round, length));
         }
         let frame = bed.numbered(round, 60);
         other.transmit(frame).unwrap();
@@ -93,7 +93,7 @@ fn a_link_that_is_down_holds_no_more_frames_than_the_port_may_and_then_sends_the
     assert_eq!(bed.missing(&[&one, &other]), 0);
     assert_eq!(one.info().statistics.tx_refused, 200);
     net.ip("link set va up");
-    let deadline = std::time::Instant::now() + common::PATIENCE;
+    let deadline = std::time::Instant::now() + support::PATIENCE;
     while one.pending() > 0 && std::time::Instant::now() < deadline {
         one.flush(&mut bed.pool);
         std::thread::yield_now();
@@ -185,7 +185,7 @@ fn workloads_share_a_registration_and_an_uplink_registers_the_same_memory_again(
     a1.transmit(frame).unwrap();
     a1.flush(&mut bed.pool);
     let mut hop = |from: &mut XskPort, to: &mut XskPort| {
-        let deadline = std::time::Instant::now() + common::PATIENCE;
+        let deadline = std::time::Instant::now() + support::PATIENCE;
         let mut burst = port::Burst::new();
         while burst.is_empty() && std::time::Instant::now() < deadline {
             bed.beat.beat(sys::tsc::monotonic_ns());
@@ -233,7 +233,7 @@ fn an_encapsulation_in_the_headroom_of_a_received_frame_leaves_whole() {
         seen = packet.to_vec();
         true
     }));
-    assert_eq!(seen, [&[0xcd; 88][..], &common::numbered(1, 1000)].concat());
+    assert_eq!(seen, [&[0xcd; 88][..], &support::numbered(1, 1000)].concat());
     one.close(&mut bed.pool);
     other.close(&mut bed.pool);
     assert_eq!(bed.pools.free_frames(), 4096);
@@ -243,7 +243,7 @@ fn an_encapsulation_in_the_headroom_of_a_received_frame_leaves_whole() {
 fn worker(mut bed: Bed, mut one: XskPort, mut other: XskPort, count: u32) {
     let mut next = 0;
     let mut seen = Vec::new();
-    let deadline = std::time::Instant::now() + common::PATIENCE;
+    let deadline = std::time::Instant::now() + support::PATIENCE;
     while seen.len() < count as usize && std::time::Instant::now() < deadline {
         bed.beat.beat(sys::tsc::monotonic_ns());
         // No more on the way than the far end has frames for.
@@ -256,7 +256,7 @@ fn worker(mut bed: Bed, mut one: XskPort, mut other: XskPort, count: u32) {
         let mut burst = port::Burst::new();
         other.receive(&mut bed.pool, &mut burst);
         for frame in burst {
-            seen.extend(common::number_of(frame.data()));
+            seen.extend(support::number_of(frame.data()));
             bed.pool.give(frame);
         }
         other.flush(&mut bed.pool);
