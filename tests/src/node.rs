@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -98,25 +98,28 @@ impl Node {
             (!process.running() || self.ask("vif", &["--list", "--json"]).is_ok()).then_some(())
         });
         up.with_context(|| last_lines(&log))?;
-        if !process.running() {
-            anyhow::bail!("vrouterd ended: {}", last_lines(&log));
-        }
+        ensure!(process.running(), "vrouterd ended: {}", last_lines(&log));
         self.vrouterd = Some(process);
         Ok(())
     }
 
-    /// Starts the agent.
+    /// Starts the agent and waits until it runs: before that it is no process of its own to be signalled.
     ///
     /// # Errors
-    /// When it cannot start.
+    /// When it does not: the end of its log.
     pub fn start_agent(&mut self) -> Result<()> {
         let log = self.options.directory.join("agent.log");
+        let starts = || fs::read_to_string(&log).unwrap_or_default().matches(" starts").count();
+        let before = starts();
         let configuration = self.configuration_file().display().to_string();
-        self.agent = Some(self.namespace.start(
-            &tool("vrouter-agent"),
-            &["--config", &configuration],
-            &log,
-        )?);
+        let arguments = ["--config", &configuration];
+        let mut process = self.namespace.start(&tool("vrouter-agent"), &arguments, &log)?;
+        let up = until("vrouter-agent to run", Duration::from_secs(10), || {
+            (!process.running() || starts() > before).then_some(())
+        });
+        up.with_context(|| last_lines(&log))?;
+        ensure!(process.running(), "vrouter-agent ended: {}", last_lines(&log));
+        self.agent = Some(process);
         Ok(())
     }
 

@@ -39,4 +39,4 @@ mod stable;
 mod sync;
 
 pub use config::{Config, ConfigError};
-pub use run::{RunError, run};
+pub use run::{EarlyHangups, RunError, run};

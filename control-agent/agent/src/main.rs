@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent::{Config, run};
+use agent::{Config, EarlyHangups, run};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -25,6 +25,13 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let early = match EarlyHangups::note() {
+        Ok(early) => early,
+        Err(error) => {
+            eprintln!("vrouter-agent: cannot listen to SIGHUP: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let config = match Config::load(&arguments.config) {
         Ok(config) => config,
         Err(error) => {
@@ -44,7 +51,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    match run(arguments.config, config) {
+    match run(arguments.config, config, &early) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("vrouter-agent: {error}");

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use proto::Time;
@@ -39,16 +41,34 @@ impl From<AttachError> for RunError {
     }
 }
 
+/// Notes the SIGHUPs that come before [`run`] listens: they must neither end the process nor be lost.
+pub struct EarlyHangups(Arc<AtomicBool>);
+
+impl EarlyHangups {
+    /// From now on. Take it before the configuration is read.
+    ///
+    /// # Errors
+    /// The system refuses the handler.
+    pub fn note() -> io::Result<EarlyHangups> {
+        let came = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&came))?;
+        Ok(EarlyHangups(came))
+    }
+}
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start.
-pub fn run(file: PathBuf, config: Config) -> Result<(), RunError> {
+pub fn run(file: PathBuf, config: Config, early: &EarlyHangups) -> Result<(), RunError> {
     // First: it says whether another agent runs here.
     let ids = Ids::open(&config.node.state_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut process = Process::start(file, config, ids).await?;
+        if early.0.load(Ordering::Relaxed) {
+            process.reload();
+        }
         process.turn().await;
         Ok(())
     })
