@@ -223,7 +223,7 @@ impl Build<'_> {
     fn workload(&mut self, workload: &Workload, attachment: &Attachment) -> Result<(), IdsError> {
         let vrf = self.ids.vrf(&workload.network)?;
         let vif = self.ids.vif(&workload.name)?;
-        let label = self.ids.label(&workload.name)?;
+        let label = self.ids.label(&workload.network, &workload.name)?;
         let (name, mac, none) = (&workload.name, workload.mac, NhFlags::default());
         let l3 = self.next_hop(format!("encap-l3:{name}"), NhFamily::Inet, vrf, none, || {
             let rewrite = [&mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();

@@ -3,13 +3,14 @@
 //! A peer keeps sending to a label for a while after it was withdrawn, and the dataplane keeps forwarding by it while
 //! the agent is dead. So an id given to another object too early delivers to the wrong tenant. Therefore:
 //!
-//! - an object has the same id after every restart;
+//! - an object has the same id after every restart; a workload that moves to another network is another object to its
+//!   label, which peers of the former network may still use;
 //! - ids never used before are given out first; a freed one rests at least [`REST`] and is reused oldest first, unless
 //!   its own object comes back before;
 //! - the file is replaced as a whole (write, fsync, rename), before any id of it is used;
 //! - a file that cannot be read is an error for the operator: starting afresh would reuse every id at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -206,6 +207,15 @@ impl Ids {
         }
     }
 
+    /// The workloads that have ids, for tests.
+    #[cfg(test)]
+    pub(crate) fn workloads(&self) -> Vec<&str> {
+        let labels = self.pools.labels.used.keys().filter_map(|key| Some(key.split_once('/')?.1));
+        let vifs = self.pools.vifs.used.keys().map(String::as_str);
+        let all: BTreeSet<&str> = labels.chain(vifs).collect();
+        all.into_iter().collect()
+    }
+
     /// As after a restart, for tests.
     #[cfg(test)]
     pub(crate) fn set_existed(&mut self) {
@@ -243,27 +253,29 @@ impl Ids {
         self.get(|p| &mut p.next_hops, "next hop", name, limits::NEXT_HOPS).map(NhId)
     }
 
-    /// The label of a workload.
+    /// The label of a workload in a network.
     ///
     /// # Errors
     /// [`IdsError::Exhausted`].
-    pub(crate) fn label(&mut self, workload: &str) -> Result<Label, IdsError> {
-        let id = self.get(|p| &mut p.labels, "label", workload, limits::LABELS)?;
+    pub(crate) fn label(&mut self, network: &str, workload: &str) -> Result<Label, IdsError> {
+        let key = label_key(network, workload);
+        let id = self.get(|p| &mut p.labels, "label", &key, limits::LABELS)?;
         Label::try_from(id).map_err(|_| IdsError::Exhausted("label"))
     }
 
-    /// Frees the VRFs of networks, and the vifs and labels of workloads, that are not configured any more.
-    pub(crate) fn keep_configured(
-        &mut self,
-        network: impl Fn(&str) -> bool,
-        workload: impl Fn(&str) -> bool,
-    ) {
+    /// Frees the VRFs of networks, and the vifs and labels of workloads, that are not among these: networks, and
+    /// workloads with the network each is in.
+    pub(crate) fn keep_configured(&mut self, networks: &[&str], workloads: &[(&str, &str)]) {
         let now = unix_now();
         let pools = &mut self.pools;
+        let networks: BTreeSet<&str> = networks.iter().copied().collect();
+        let names: BTreeSet<&str> = workloads.iter().map(|(name, _)| *name).collect();
+        let labels: BTreeSet<String> =
+            workloads.iter().map(|(name, network)| label_key(network, name)).collect();
         let changes = [
-            pools.vrfs.keep_only(network, now),
-            pools.vifs.keep_only(&workload, now),
-            pools.labels.keep_only(&workload, now),
+            pools.vrfs.keep_only(|key| networks.contains(key), now),
+            pools.vifs.keep_only(|key| names.contains(key), now),
+            pools.labels.keep_only(|key| labels.contains(key), now),
         ];
         self.note(changes);
     }
@@ -318,6 +330,11 @@ impl Ids {
     }
 }
 
+/// No name has a slash in it.
+fn label_key(network: &str, workload: &str) -> String {
+    format!("{network}/{workload}")
+}
+
 fn read(path: &Path, text: &str) -> Result<Pools, IdsError> {
     let corrupt = |problem: String| IdsError::Corrupt { path: path.to_owned(), problem };
     let pools: Pools = serde_json::from_str(text)
@@ -355,20 +372,20 @@ mod tests {
         let directory = directory("same");
         let mut ids = Ids::open(&directory).unwrap();
         assert!(!ids.existed());
-        let (a, b) = (ids.label("a").unwrap(), ids.label("b").unwrap());
+        let (a, b) = (ids.label("red", "a").unwrap(), ids.label("red", "b").unwrap());
         assert_eq!((a.get(), b.get()), (16, 17));
         assert_eq!((ids.vrf("red").unwrap(), ids.vif("a").unwrap()), (VrfId(1), VifId(3)));
         ids.save().unwrap();
         drop(ids);
         let mut ids = Ids::open(&directory).unwrap();
         assert!(ids.existed());
-        assert_eq!(ids.label("b").unwrap(), b);
-        ids.keep_configured(|_| true, |workload| workload != "a");
+        assert_eq!(ids.label("red", "b").unwrap(), b);
+        ids.keep_configured(&["red"], &[("b", "red")]);
         ids.save().unwrap();
         drop(ids);
         let mut ids = Ids::open(&directory).unwrap();
-        assert_eq!(ids.label("c").unwrap().get(), 18, "16 rests");
-        assert_eq!(ids.label("a").unwrap().get(), 16, "its own again");
+        assert_eq!(ids.label("red", "c").unwrap().get(), 18, "16 rests");
+        assert_eq!(ids.label("red", "a").unwrap().get(), 16, "its own again");
         fs::remove_dir_all(directory).unwrap();
     }
 

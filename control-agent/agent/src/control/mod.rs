@@ -100,7 +100,9 @@ pub(crate) struct Control {
 
 impl Control {
     /// An agent that has not started to talk to peers.
-    pub(crate) fn new(config: Config, uplink: Uplink, ids: Ids, now: Time) -> Control {
+    pub(crate) fn new(config: Config, uplink: Uplink, mut ids: Ids, now: Time) -> Control {
+        // The configuration may have changed while no agent ran.
+        free_others(&mut ids, &config);
         let patience = config.bgp.as_ref().map_or(0, |bgp| bgp.convergence_time);
         let deadline = now + Duration::from_secs(u64::from(patience));
         let peers = config.bgp.iter().flat_map(|bgp| &bgp.neighbors).map(|n| n.address);
@@ -241,10 +243,7 @@ impl Control {
         self.config = config;
         let config = &self.config;
         self.attached.retain(|name, _| config.workloads.iter().any(|w| w.name == *name));
-        self.ids.keep_configured(
-            |name| config.networks.iter().any(|network| network.name == name),
-            |name| config.workloads.iter().any(|workload| workload.name == name),
-        );
+        free_others(&mut self.ids, config);
         self.workloads_changed();
         if self.started {
             self.match_peers(now, out);
@@ -397,6 +396,13 @@ impl Control {
         let ends = negotiated.families.iter().map(|family| encode_end_of_rib(*family));
         out.extend(ends.map(|bytes| Output::Send(address, id, bytes)));
     }
+}
+
+/// Frees the ids of what is not configured.
+fn free_others(ids: &mut Ids, config: &Config) {
+    let networks: Vec<&str> = config.networks.iter().map(|n| n.name.as_str()).collect();
+    let workloads = config.workloads.iter().map(|w| (w.name.as_str(), w.network.as_str()));
+    ids.keep_configured(&networks, &workloads.collect::<Vec<_>>());
 }
 
 #[cfg(test)]

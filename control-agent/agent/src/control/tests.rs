@@ -401,6 +401,33 @@ fn a_workload_that_is_gone_is_withdrawn_and_its_label_rests() {
 }
 
 #[test]
+fn a_workload_that_moves_to_another_network_gets_another_label() {
+    let mut world = World::new(ALL);
+    world.start(0);
+    world.start(1);
+    world.pass(10);
+    let label = world.nodes[0].tunnel(5001, "10.1.0.12").unwrap().1;
+    let mut moved = config(B, A, ALL, &[("green-b", "10.1.0.12"), ("red-b", "10.1.0.13")]);
+    let red_b = moved.workloads.iter_mut().find(|workload| workload.name == "red-b").unwrap();
+    red_b.network = "green".to_owned();
+    world.reconfigure(1, moved);
+    let fresh = world.nodes[0].tunnel(5002, "10.1.0.13").unwrap().1;
+    assert_ne!(fresh, label, "a packet of red under way must not reach green");
+    assert!(!world.nodes[1].wanted.contains_key(&Key::Label(label.try_into().unwrap())));
+}
+
+#[test]
+fn what_was_removed_while_no_agent_ran_gives_its_ids_back() {
+    let mut world = World::new(ALL);
+    world.start(0);
+    world.kill(0);
+    world.nodes[0].config = config(A, B, ALL, &[("red-a", "10.1.0.11")]);
+    world.start(0);
+    let control = world.nodes[0].control.as_ref().unwrap();
+    assert_eq!(control.ids.workloads(), ["red-a"]);
+}
+
+#[test]
 fn a_workload_counts_only_while_it_is_attached() {
     let mut world = World::new(ALL);
     world.start(0);

@@ -32,7 +32,7 @@ pub(crate) fn exports(
         let evpn = evpn_attributes(config, network, router_mac).map(Arc::new);
         let members = config.workloads.iter().filter(|w| w.network == network.name);
         for workload in members.filter(|workload| attached(workload)) {
-            let label = ids.label(&workload.name)?;
+            let label = ids.label(&network.name, &workload.name)?;
             let key = |family| RouteKey {
                 family,
                 rd,
