@@ -51,6 +51,8 @@ pub mod limits {
     pub const NEXT_HOPS: usize = 524_288;
     /// MPLS labels: the full 20 bits (the original's default is 5120).
     pub const LABELS: usize = 1 << 20;
+    /// Bytes of the largest packet a port takes, without its Ethernet header (L3 MTU): a packet is one buffer.
+    pub const MTU: u16 = 1778;
     /// Usable members of an ECMP group: the index in a flow is a signed byte (section 17).
     pub const ECMP_MEMBERS: usize = 127;
 }

@@ -44,6 +44,14 @@ pub(crate) struct Uplink {
 /// What outer headers take of a packet at most: IPv4, UDP, VXLAN and the inner Ethernet header.
 pub(crate) const OVERHEAD: u16 = 50;
 
+/// The largest MTU of workloads behind any uplink, in bytes.
+pub(crate) const LARGEST_MTU: u16 = limits::MTU - OVERHEAD;
+
+/// The largest MTU workloads may have behind an uplink, in bytes: what its tunnels and the dataplane's buffers take.
+pub(crate) fn mtu_behind(uplink: &Uplink) -> u16 {
+    uplink.mtu.saturating_sub(OVERHEAD).min(LARGEST_MTU)
+}
+
 /// A workload whose interface pair exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Attachment {

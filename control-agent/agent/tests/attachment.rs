@@ -206,3 +206,17 @@ fn two_agents_that_call_each_other_have_one_session_and_converge() {
         });
     }
 }
+
+#[test]
+fn behind_a_jumbo_uplink_workloads_get_what_a_packet_buffer_takes() {
+    let Some(mut site) = Site::new("j") else { return };
+    for node in ["a", "b"] {
+        must(&format!("ip -n {}-{node} link set eth1 mtu 9000", site.prefix));
+    }
+    site.configure("a", "");
+    site.start("a");
+    let link = until("the workload", || {
+        site.inside("red-a", "link show eth0").filter(|text| text.contains("UP"))
+    });
+    assert!(link.contains("mtu 1728 "), "{link}");
+}

@@ -1,4 +1,4 @@
-//! What is known of a network device: index and MAC.
+//! What is known of a network device: index, MAC and MTU.
 //!
 //! Devices are named as seen in the network namespace of the calling thread.
 
@@ -27,6 +27,17 @@ pub fn mac(device: &str) -> io::Result<[u8; 6]> {
         *to = from.cast_unsigned();
     }
     Ok(mac)
+}
+
+/// L3 MTU of the device with this name, in bytes.
+///
+/// # Errors
+/// `ENODEV` if there is none.
+pub fn mtu(device: &str) -> io::Result<u32> {
+    let answer = ioctl(device, libc::SIOCGIFMTU, |_| ())?;
+    // SAFETY: this is the member that the request fills, and any bytes are valid in it.
+    let mtu = unsafe { answer.ifr_ifru.ifru_mtu };
+    u32::try_from(mtu).map_err(io::Error::other)
 }
 
 /// A request about a device. `fill` sets its argument, which must suit the request; what a

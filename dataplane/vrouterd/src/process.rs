@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use engine::{Engine, Seat, Seed, Worker};
 use port::{FramePools, Heartbeat, Memory, Umem};
 use sys::eventfd::EventFd;
+use tables::limits;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -27,6 +28,8 @@ use crate::{cores, preflight, worker};
 
 /// Bytes of a packet buffer.
 const CHUNK: u32 = 2048;
+// What models may rely on fits behind the headroom, with an Ethernet header.
+const _: () = assert!(limits::MTU as u32 + 14 + port::HEADROOM as u32 <= CHUNK);
 /// Requests that wait for the control thread; clients beyond wait on their sockets.
 const ASKS: usize = 64;
 /// How long frames may take to come home in the end.

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::{Config, Workload};
-use crate::desired::{Attachment, OVERHEAD, Uplink};
+use crate::desired::{Attachment, Uplink, mtu_behind};
 use crate::stable;
 
 pub(crate) use link::{Links, uplink};
@@ -107,7 +107,7 @@ impl Keeper {
 
     async fn attach(&mut self, node: &str, workload: &Workload) {
         let device = stable::tap(node, &workload.name);
-        let mtu = workload.mtu.unwrap_or(self.uplink.mtu.saturating_sub(OVERHEAD));
+        let mtu = workload.mtu.unwrap_or(mtu_behind(&self.uplink));
         let attachment = Attachment { device, mtu };
         let name = &workload.name;
         match pair::attach(&self.links, node, workload, &attachment).await {

@@ -11,6 +11,7 @@ use wire::{Mac, Prefix, PrefixError, Vni};
 
 use super::error::{ConfigError, Source};
 use super::{Bgp, Config, Neighbor, Network, Node, Subnet, Workload, raw};
+use crate::desired::LARGEST_MTU;
 use crate::stable;
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -305,7 +306,8 @@ fn workload(source: &Source<'_>, networks: &[Network], raw: &raw::Workload) -> R
         Some(text) => device(source, "workload.interface", text)?,
         None => "eth0".to_owned(),
     };
-    let mtu = |value: &Spanned<i64>| number(source, "workload.mtu", value, 576..=9000, "bytes");
+    let mtu =
+        |value: &Spanned<i64>| number(source, "workload.mtu", value, 576..=LARGEST_MTU, "bytes");
     Ok(Workload {
         mtu: raw.mtu.as_ref().map(mtu).transpose()?,
         network: network.name.clone(),

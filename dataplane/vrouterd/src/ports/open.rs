@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::WorkerId;
 use port::{FramePools, Heartbeat, Port, PortMode, Umem, XskConfig, XskDevice, XskPort};
 use sys::ethtool::LinkSpeed;
-use tables::VifKind;
+use tables::{VifKind, limits};
 
 /// What all openings have in common.
 #[derive(Clone)]
@@ -59,6 +59,9 @@ pub(crate) fn open(ground: &Ground, order: &Order) -> Result<Opened, String> {
     if order.kind != VifKind::Physical {
         silence_ipv6(name);
     }
+    if let Some(warning) = too_long(name, sys::device::mtu(name).unwrap_or(0)) {
+        tracing::warn!("{warning}");
+    }
     let speed = sys::ethtool::link_speed(name).ok();
     let driver = sys::ethtool::driver(name).ok();
     let mut opened = Opened { device, queues: Vec::new(), speed, driver };
@@ -103,6 +106,17 @@ fn share(wish: usize, free: usize) -> Option<usize> {
     (share >= port::BURST).then_some(share)
 }
 
+/// What to say of a device whose packets may be longer than a buffer: the kernel drops those, and only its own counters
+/// tell.
+fn too_long(device: &str, mtu: u32) -> Option<String> {
+    let most = u32::from(limits::MTU);
+    (mtu > most).then(|| {
+        format!(
+            "{device}: its MTU is {mtu}; packets for the vRouter longer than {most} bytes are dropped (rx_dropped)"
+        )
+    })
+}
+
 fn worker_of(first: WorkerId, queue: u32, workers: u8) -> WorkerId {
     let sum = u32::from(first.0) + queue;
     WorkerId(u8::try_from(sum % u32::from(workers.max(1))).unwrap_or(0))
@@ -129,6 +143,13 @@ mod tests {
         assert_eq!(share(4096, 8192), Some(2048));
         assert_eq!(share(1024, 300), Some(75));
         assert_eq!(share(1024, 100), None);
+    }
+
+    #[test]
+    fn a_device_with_packets_longer_than_a_buffer_is_warned_of() {
+        assert_eq!(too_long("eth1", 1500), None);
+        let warning = too_long("eth1", 9000).unwrap();
+        assert!(warning.contains("eth1: its MTU is 9000") && warning.contains("1778"), "{warning}");
     }
 
     #[test]
