@@ -208,6 +208,24 @@ fn two_agents_that_call_each_other_have_one_session_and_converge() {
 }
 
 #[test]
+fn a_new_mtu_reaches_both_ends_of_a_pair() {
+    let Some(mut site) = Site::new("m") else { return };
+    site.configure("a", "mtu = 1000\n");
+    let agent = site.start("a");
+    let inner = |site: &Site, mtu: &str| {
+        site.inside("red-a", "link show eth0").filter(|text| text.contains(mtu)).map(drop)
+    };
+    let outer =
+        |site: &Site, mtu: &str| site.taps("a").iter().all(|tap| tap.contains(mtu)).then_some(());
+    until("the first MTU", || inner(&site, "mtu 1000 "));
+    assert_eq!(outer(&site, "mtu 1000 "), Some(()));
+    site.configure("a", "mtu = 1450\n");
+    must(&format!("kill -HUP {}", site.agents[agent].id()));
+    until("the new MTU inside", || inner(&site, "mtu 1450 "));
+    until("the new MTU of the host end, else it drops", || outer(&site, "mtu 1450 "));
+}
+
+#[test]
 fn behind_a_jumbo_uplink_workloads_get_what_a_packet_buffer_takes() {
     let Some(mut site) = Site::new("j") else { return };
     for node in ["a", "b"] {
@@ -219,4 +237,32 @@ fn behind_a_jumbo_uplink_workloads_get_what_a_packet_buffer_takes() {
         site.inside("red-a", "link show eth0").filter(|text| text.contains("UP"))
     });
     assert!(link.contains("mtu 1728 "), "{link}");
+}
+
+#[test]
+fn workloads_whose_namespaces_are_exchanged_are_attached_anew() {
+    let Some(mut site) = Site::new("x") else { return };
+    let (prefix, file) = (site.prefix.clone(), site.file("a", "agent.toml"));
+    let second = |namespace: &str| {
+        format!(
+            "[[workload]]\nname = \"other\"\nnetwork = \"red\"\nnamespace = \"{prefix}-{namespace}\"\n\
+             address = \"10.1.0.99\"\n"
+        )
+    };
+    site.configure("a", &second("red-b"));
+    let agent = site.start("a");
+    let has = |site: &Site, namespace: &str, address: &str| {
+        site.inside(namespace, "addr").filter(|text| text.contains(address)).map(drop)
+    };
+    until("the first workload", || has(&site, "red-a", "10.1.0.11/24"));
+    until("the second workload", || has(&site, "red-b", "10.1.0.99/24"));
+    site.configure("a", &second("red-a"));
+    let first = format!("name = \"red-a\"\nnetwork = \"red\"\nnamespace = \"{prefix}-red-a\"");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&first), "{text}");
+    fs::write(&file, text.replace(&first, &first.replace("-red-a\"", "-red-b\""))).unwrap();
+    must(&format!("kill -HUP {}", site.agents[agent].id()));
+    until("the first workload in the other's place", || has(&site, "red-b", "10.1.0.11/24"));
+    until("the second workload in the other's place", || has(&site, "red-a", "10.1.0.99/24"));
+    assert_eq!(site.taps("a").len(), 2);
 }

@@ -87,12 +87,19 @@ pub(crate) async fn attach(
         return Err(AttachError::NoNamespace(workload.namespace.clone()));
     };
     let host = links.find(&attachment.device).await?;
-    let inside = {
+    let mut inside = {
         let interface = workload.interface.clone();
         within(&path, move |links| Box::pin(async move { links.find(&interface).await })).await?
     };
+    if let Some(other) = misplaced(links, node, attachment, inside.as_ref()).await? {
+        links.delete(&other).await?;
+        inside = None;
+    }
     let made = match (&host, &inside) {
-        (Some(host), Some(inside)) if inside.peer == Some(host.index) => Made::Kept,
+        (Some(host), Some(inside)) if inside.peer == Some(host.index) => {
+            links.change(mtu_difference(host, attachment.mtu)).await?;
+            Made::Kept
+        }
         (_, Some(_)) => {
             return Err(AttachError::Occupied {
                 namespace: workload.namespace.clone(),
@@ -112,6 +119,21 @@ pub(crate) async fn attach(
     let (workload, mtu) = (workload.clone(), attachment.mtu);
     within(&path, move |links| Box::pin(configure(links, workload, mtu))).await?;
     Ok(made)
+}
+
+/// The host end of another workload's pair whose inner end is where this workload's belongs: a place has one workload,
+/// so the other was moved elsewhere by the configuration.
+async fn misplaced(
+    links: &Links,
+    node: &str,
+    attachment: &Attachment,
+    inside: Option<&Device>,
+) -> Result<Option<String>, AttachError> {
+    let Some(peer) = inside.and_then(|inside| inside.peer) else { return Ok(None) };
+    let owned = links.owned_by(node).await?;
+    let host = links.all().await?.into_iter().find(|device| device.index == peer);
+    let other = host.map(|device| device.name).filter(|name| *name != attachment.device);
+    Ok(other.filter(|name| owned.contains_key(name)))
 }
 
 async fn make(
@@ -187,6 +209,12 @@ fn difference(
         .mtu(u32::from(mtu))
         .up();
     (!right).then_some(change)
+}
+
+/// The host end drops what it takes for too long: it must not be left behind when a workload's MTU rises.
+fn mtu_difference(host: &Device, mtu: u16) -> Option<rtnetlink::LinkMessageBuilder<LinkUnspec>> {
+    let change = LinkUnspec::new_with_index(host.index).mtu(u32::from(mtu));
+    (host.mtu != u32::from(mtu)).then_some(change)
 }
 
 async fn set_address(links: &Links, index: u32, workload: &Workload) -> Result<(), AttachError> {
