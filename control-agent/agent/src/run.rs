@@ -21,6 +21,9 @@ use crate::peer::bgp;
 /// Changes that come within this are computed together.
 const COALESCE: Duration = Duration::from_millis(5);
 
+/// How long what could not be settled waits.
+const UNSETTLED: Duration = Duration::from_secs(1);
+
 /// Why the agent cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -86,6 +89,9 @@ struct Process {
     terminate: Signal,
     interrupt: Signal,
     began: Instant,
+    /// When to try again what could not be settled (a full disk, say), and why it could not.
+    unsettled: Option<Instant>,
+    problem: Option<String>,
 }
 
 impl Process {
@@ -115,6 +121,8 @@ impl Process {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             began: Instant::now(),
+            unsettled: None,
+            problem: None,
         })
     }
 
@@ -122,6 +130,7 @@ impl Process {
         loop {
             let deadline =
                 self.control.deadline().map(|time| self.began + Duration::from_millis(time.0));
+            let deadline = deadline.into_iter().chain(self.unsettled).min();
             let timer = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -209,6 +218,7 @@ impl Process {
     /// Tells peers and dataplane what follows from what was taken.
     fn settle(&mut self) {
         let mut outputs = Vec::new();
+        let mut problem = None;
         match self.control.settle(&mut outputs) {
             Ok(Some(objects)) => {
                 let may_sweep = self.control.may_sweep();
@@ -223,7 +233,15 @@ impl Process {
                 });
             }
             Ok(None) => {}
-            Err(refusal) => error!("{refusal}"),
+            Err(refusal) => problem = Some(refusal.to_string()),
+        }
+        self.unsettled = problem.as_ref().map(|_| Instant::now() + UNSETTLED);
+        if problem != self.problem {
+            match &problem {
+                Some(text) => error!("{text}; trying on"),
+                None => info!("ids can be written again"),
+            }
+            self.problem = problem;
         }
         self.perform(outputs);
     }

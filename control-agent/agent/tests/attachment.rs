@@ -266,3 +266,18 @@ fn workloads_whose_namespaces_are_exchanged_are_attached_anew() {
     until("the second workload in the other's place", || has(&site, "red-a", "10.1.0.99/24"));
     assert_eq!(site.taps("a").len(), 2);
 }
+
+#[test]
+fn ids_that_could_not_be_written_are_written_as_soon_as_they_can_be() {
+    let Some(mut site) = Site::new("d") else { return };
+    site.configure("a", "");
+    // Where the new file is written aside.
+    let obstacle = site.file("a", "state/ids.json.new");
+    fs::create_dir_all(&obstacle).unwrap();
+    site.start("a");
+    until("the complaint", || site.log("a").contains("Is a directory").then_some(()));
+    assert!(!site.file("a", "state/ids.json").exists());
+    fs::remove_dir(&obstacle).unwrap();
+    until("the ids", || exists(&site.file("a", "state/ids.json")));
+    assert_eq!(site.log("a").matches("ids.json: ").count(), 1, "{}", site.log("a"));
+}
