@@ -210,6 +210,51 @@ fn every_mistake_is_told_with_line_key_and_what_is_allowed() {
 }
 
 #[test]
+fn a_mistake_in_a_tables_own_line_is_told_with_that_tables_name() {
+    // What is replaced, by what; line and key told.
+    let cases: &[(&str, &str, usize, &str)] = &[
+        ("uplink = \"eth1\"\n", "", 1, "node.uplink"),
+        ("as = 64512\n", "", 6, "bgp.as"),
+        ("address = \"192.0.2.2\"\n", "", 9, "bgp.neighbor.address"),
+        ("vni = 5001\n", "", 12, "network.vni"),
+        (", gateway = \"10.1.0.1\"", "", 15, "network.subnets.gateway"),
+        ("name = \"red-a\"\n", "", 23, "workload.name"),
+        ("[bgp]\n", "[node]\n", 6, "node"),
+        ("vni = 5001", "vni = \"x\"", 14, "network.vni"),
+    ];
+    for (from, to, line, key) in cases {
+        let text = GOOD.replacen(from, to, 1);
+        let (told_line, told_key, message) = refusal(&text);
+        assert_eq!(told_key.as_deref(), Some(*key), "{message}");
+        assert_eq!(told_line, Some(*line), "{message}");
+        assert!(!message.contains("i64"), "{message}");
+    }
+    assert_eq!(refusal("").1.as_deref(), Some("node"));
+    assert_eq!(refusal("[bgp]\nas = 1\n").1.as_deref(), Some("node"));
+}
+
+#[test]
+fn a_refusal_is_one_line_whatever_stands_in_the_file() {
+    for name in ["a\\nb", "a\\u001b[31mb", "\\u0000", "a\\r"] {
+        let text = GOOD.replacen("\"node-a\"", &format!("\"{name}\""), 1);
+        let (line, key, message) = refusal(&text);
+        assert_eq!((line, key.as_deref()), (Some(2), Some("node.name")), "{message}");
+        assert!(!message.contains(|c: char| c.is_control()), "{message:?}");
+    }
+    let text = GOOD.replacen("[bgp]", "state_dir = \"a\\u0000\"\n[bgp]", 1);
+    assert_eq!(refusal(&text).1.as_deref(), Some("node.state_dir"));
+}
+
+#[test]
+fn a_file_that_is_no_text_is_refused_with_the_line() {
+    let file = std::env::temp_dir().join(format!("vr-no-text-{}", std::process::id()));
+    std::fs::write(&file, b"[node]\nname = \"\xff\"\n").unwrap();
+    let error = Config::load(&file).unwrap_err();
+    assert_eq!(error.line(), Some(2), "{error}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn a_missing_key_or_table_is_named() {
     let (_, _, message) = refusal(&GOOD.replacen("vni = 5001\n", "", 1));
     assert!(message.contains("missing field `vni`"), "{message}");

@@ -36,6 +36,9 @@ fn node(source: &Source<'_>, raw: raw::Node) -> Result<Node> {
         Some(text) if text.get_ref().is_empty() => {
             Err(source.at(text.span(), key, "is empty; allowed is the path of a directory"))
         }
+        Some(text) if text.get_ref().contains('\0') => {
+            Err(source.at(text.span(), key, "has a NUL in it; allowed is the path of a directory"))
+        }
         Some(text) => Ok(PathBuf::from(text.into_inner())),
         None => Ok(default),
     };

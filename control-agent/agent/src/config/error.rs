@@ -1,6 +1,6 @@
 //! What an operator is told: file, line, key, and what is allowed.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,13 @@ impl ConfigError {
     pub(super) fn unreadable(file: &Path, error: &io::Error) -> ConfigError {
         let problem = format!("cannot be read: {error}");
         ConfigError { file: file.to_owned(), line: None, key: None, problem }
+    }
+
+    /// The file is not text from some byte on.
+    pub(super) fn not_text(file: &Path, valid: &[u8]) -> ConfigError {
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let problem = "is no UTF-8 text; allowed is TOML".to_owned();
+        ConfigError { file: file.to_owned(), line: Some(line), key: None, problem }
     }
 
     /// The line, counted from 1.
@@ -41,7 +48,12 @@ impl fmt::Display for ConfigError {
         if let Some(key) = &self.key {
             write!(f, ": {key}")?;
         }
-        write!(f, ": {}", self.problem)
+        // One line whatever stands in the file, and nothing that a terminal obeys.
+        f.write_str(": ")?;
+        self.problem.chars().try_for_each(|c| match c {
+            c if c.is_control() => write!(f, "{}", c.escape_default()),
+            c => f.write_char(c),
+        })
     }
 }
 
@@ -73,11 +85,20 @@ impl Source<'_> {
     /// An error of the TOML reader, which knows a position but not always the key.
     pub(super) fn toml(&self, error: &toml::de::Error) -> ConfigError {
         let start = error.span().map(|span| span.start);
+        let message = error.message();
+        let place = start.and_then(|start| self.key(start));
+        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+        let key = match (missing, place) {
+            // The one table that must be there.
+            (Some(("node", _)), _) => Some("node".to_owned()),
+            (Some((field, _)), Some(place)) => Some(format!("{place}.{field}")),
+            (_, place) => place,
+        };
         ConfigError {
             file: self.path.to_owned(),
             line: start.map(|start| self.line(start)),
-            key: start.and_then(|start| self.key(start)),
-            problem: error.message().replace('\n', "; "),
+            key,
+            problem: message.replace('\n', "; ").replace("expected i64", "expected an integer"),
         }
     }
 
@@ -86,25 +107,24 @@ impl Source<'_> {
         before.bytes().filter(|byte| *byte == b'\n').count() + 1
     }
 
-    /// What stands left of `=` in the line of `offset`, behind the table's name.
+    /// What stands left of `=` in the line of `offset`, behind the table's name; in a table's own line that name.
     fn key(&self, offset: usize) -> Option<String> {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = self.text.get(start..)?.lines().next()?.trim();
-        let header = before
-            .lines()
-            .rev()
-            .chain(std::iter::once(line))
-            .find(|line| line.trim_start().starts_with('['))
-            .map(|line| line.trim().trim_matches(['[', ']']).to_owned());
-        let name = match line.split_once('=') {
-            Some((name, _)) if !line.starts_with('[') => name.trim().to_owned(),
-            _ => {
-                return header.or_else(|| {
-                    line.starts_with('[').then(|| line.trim_matches(['[', ']']).to_owned())
-                });
-            }
-        };
-        Some(header.map_or_else(|| name.clone(), |header| format!("{header}.{name}")))
+        if let Some(table) = table_of(line) {
+            return Some(table);
+        }
+        let table = self.text.get(..start)?.lines().rev().find_map(table_of);
+        let Some((name, _)) = line.split_once('=') else { return table };
+        let name = name.trim();
+        Some(table.map_or_else(|| name.to_owned(), |table| format!("{table}.{name}")))
     }
+}
+
+/// The name in a line such as `[node]` or `[[workload]]`.
+fn table_of(line: &str) -> Option<String> {
+    let rest = line.trim_start().strip_prefix('[')?.trim_start_matches('[');
+    let name = rest.split([']', '#']).next()?.trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }

@@ -135,9 +135,11 @@ impl Config {
     /// # Errors
     /// One message that names file, line and key.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
-        Config::parse(path, &text)
+        let bytes = std::fs::read(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        let text = str::from_utf8(&bytes).map_err(|error| {
+            ConfigError::not_text(path, bytes.get(..error.valid_up_to()).unwrap_or_default())
+        })?;
+        Config::parse(path, text)
     }
 
     /// Reads text; `path` is for messages.
