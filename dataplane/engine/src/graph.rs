@@ -1,11 +1,11 @@
 //! The graph: which nodes there are, and the one loop that drives a burst through them.
 //!
-//! Each node has a queue of packet indices. The loop takes the first node that has work, steps all of its packets
-//! (touching the next ones ahead of time), and puts each index in the queue of the node it goes to. Packets stay where
-//! they are. Nodes are numbered in the order of the drawing in the README, so that a burst runs front to back and only
+//! Each node has a set of places in the burst. The loop takes the first node that has work, steps all of its packets
+//! and puts each place in the set of the node it goes to. Packets stay where they are. Nodes are numbered in the order of the drawing in the README, so that a burst runs front to back and only
 //! what is looked up again goes round once more; nodes bound that themselves (`PktLoop`).
 
-use arrayvec::ArrayVec;
+use std::num::NonZeroU64;
+
 use port::{BURST, Frame, FramePool};
 use tables::{DropReason, Fib, NhId, VifId};
 
@@ -99,10 +99,19 @@ pub(crate) enum NodeId {
 impl NodeId {
     const COUNT: usize = NodeId::Drop as usize + 1;
 
-    #[inline]
-    const fn bit(self) -> u16 {
-        1 << self as u8
-    }
+    const ORDER: [NodeId; NodeId::COUNT] = [
+        NodeId::VifRx,
+        NodeId::Parse,
+        NodeId::Decap,
+        NodeId::Bridge,
+        NodeId::Arp,
+        NodeId::Route,
+        NodeId::NextHop,
+        NodeId::Encap,
+        NodeId::VifTx,
+        NodeId::HandOff,
+        NodeId::Drop,
+    ];
 }
 
 /// One step of the graph: look at a packet, say where it goes.
@@ -114,10 +123,6 @@ pub(crate) trait Node {
 
     /// A new snapshot may be in use: forget what was remembered of the last one.
     fn begin(&mut self) {}
-
-    /// A packet that will be stepped a few packets later.
-    #[inline]
-    fn ahead(&self, _frame: &Frame) {}
 
     /// All packets that are going to be stepped, in their order: what can be looked up for them together.
     #[inline]
@@ -142,10 +147,11 @@ pub(crate) trait End {
         frame: Frame,
         meta: &Meta,
     ) -> Result<(), (Frame, DropReason)>;
-}
 
-/// How many packets ahead a node may touch.
-const AHEAD: usize = 4;
+    /// All that were waiting have been taken.
+    #[inline]
+    fn finish(&mut self, _cx: &mut Cx<'_>) {}
+}
 
 /// The nodes' state and the packets on their way.
 pub(crate) struct Graph {
@@ -213,82 +219,94 @@ impl Graph {
     }
 }
 
-type Queue = ArrayVec<u8, BURST>;
+/// A packet's place in the burst, and what is known of it: two cache lines of its own.
+#[repr(align(64))]
+struct Slot {
+    frame: Option<Frame>,
+    meta: Meta,
+}
 
-/// The packets of a burst, and who waits where.
+/// Places in the burst, a bit each: where packets wait. They leave in the order in which they came in.
+#[derive(Clone, Copy, Default)]
+struct Places(u64);
+
+const _: () = assert!(BURST == u64::BITS as usize);
+
+impl Places {
+    #[inline]
+    fn insert(&mut self, place: usize) {
+        self.0 |= 1 << place;
+    }
+}
+
+impl Iterator for Places {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let place = NonZeroU64::new(self.0)?.trailing_zeros();
+        self.0 &= self.0 - 1;
+        Some(place as usize)
+    }
+}
+
+/// The packets of a burst, and who waits where. A packet waits at one node at a time.
 struct Line {
-    frames: [Option<Frame>; BURST],
-    metas: [Meta; BURST],
-    queues: [Queue; NodeId::COUNT],
-    /// Which queues are not empty, by [`NodeId::bit`].
-    busy: u16,
+    slots: [Slot; BURST],
+    waiting: [Places; NodeId::COUNT],
 }
 
 impl Line {
     fn new() -> Line {
-        Line {
-            frames: [const { None }; BURST],
-            metas: std::array::from_fn(|_| Meta::arriving(VifId(0), Spread::Allowed)),
-            queues: [const { Queue::new_const() }; NodeId::COUNT],
-            busy: 0,
-        }
+        let slot = |_| Slot { frame: None, meta: Meta::arriving(VifId(0), Spread::Allowed) };
+        Line { slots: std::array::from_fn(slot), waiting: [Places(0); NodeId::COUNT] }
     }
 
     fn fill(&mut self, at: NodeId, frames: impl Iterator<Item = (Frame, VifId)>, spread: Spread) {
-        let slots = self.frames.iter_mut().zip(&mut self.metas);
-        for (index, ((slot, meta), (frame, rx_vif))) in (0u8..).zip(slots.zip(frames)) {
-            debug_assert!(slot.is_none(), "the last burst has not ended");
-            *slot = Some(frame);
-            meta.arrive(rx_vif, spread);
-            push(&mut self.queues, at, index);
-            self.busy |= at.bit();
+        let mut filled = Places(0);
+        for (place, (slot, (frame, rx_vif))) in self.slots.iter_mut().zip(frames).enumerate() {
+            debug_assert!(slot.frame.is_none(), "the last burst has not ended");
+            slot.frame = Some(frame);
+            slot.meta.arrive(rx_vif, spread);
+            filled.insert(place);
+        }
+        self.put(at, filled);
+    }
+
+    /// The first node in the order of the drawing that has work.
+    #[inline]
+    fn next(&self) -> Option<NodeId> {
+        NodeId::ORDER
+            .into_iter()
+            .zip(self.waiting)
+            .find(|(_, places)| places.0 != 0)
+            .map(|(id, _)| id)
+    }
+
+    #[inline]
+    fn take(&mut self, id: NodeId) -> Places {
+        self.waiting.get_mut(id as usize).map(std::mem::take).unwrap_or_default()
+    }
+
+    #[inline]
+    fn put(&mut self, id: NodeId, places: Places) {
+        if let Some(waiting) = self.waiting.get_mut(id as usize) {
+            waiting.0 |= places.0;
         }
     }
 
-    #[inline]
-    fn next(&self) -> Option<NodeId> {
-        const ORDER: [NodeId; NodeId::COUNT] = [
-            NodeId::VifRx,
-            NodeId::Parse,
-            NodeId::Decap,
-            NodeId::Bridge,
-            NodeId::Arp,
-            NodeId::Route,
-            NodeId::NextHop,
-            NodeId::Encap,
-            NodeId::VifTx,
-            NodeId::HandOff,
-            NodeId::Drop,
-        ];
-        ORDER.get(self.busy.trailing_zeros() as usize).copied()
-    }
-
-    #[inline]
-    fn take(&mut self, id: NodeId) -> Queue {
-        self.busy &= !id.bit();
-        self.queues.get_mut(id as usize).map(std::mem::take).unwrap_or_default()
-    }
-
-    #[inline]
-    fn packet(&mut self, index: u8) -> Option<Packet<'_>> {
-        let index = usize::from(index);
-        let frame = self.frames.get_mut(index)?.as_mut()?;
-        Some(Packet { frame, meta: self.metas.get_mut(index)? })
-    }
-
-    #[inline]
+    // A function for each node, so that each gets the registers for itself.
+    #[inline(never)]
     fn step<N: Node>(&mut self, cx: &mut Cx<'_>, node: &mut N) {
         let work = self.take(N::ID);
-        node.gather(cx, work.iter().filter_map(|index| self.metas.get(usize::from(*index))));
-        let mut busy = 0;
-        for (position, &index) in work.iter().enumerate() {
-            if let Some(&ahead) = work.get(position + AHEAD)
-                && let Some(Some(frame)) = self.frames.get(usize::from(ahead))
-            {
-                node.ahead(frame);
-            }
-            let Some(mut packet) = self.packet(index) else { continue };
-            let next = node.step(cx, &mut packet);
+        node.gather(cx, work.filter_map(|place| self.slots.get(place).map(|slot| &slot.meta)));
+        // Most packets of a burst go the same way: they are put there together.
+        let (mut way, mut along) = (NodeId::Drop, Places(0));
+        for place in work {
+            let Some(Slot { frame: Some(frame), meta }) = self.slots.get_mut(place) else {
+                continue;
+            };
+            let next = node.step(cx, &mut Packet { frame, meta });
             debug_assert!(
                 N::EDGES.contains(&next.node()),
                 "{:?} has no edge to {:?}",
@@ -296,39 +314,32 @@ impl Line {
                 next.node()
             );
             match next {
-                Next::Drop(reason) => packet.meta.reason = reason,
-                Next::HandOff(worker) => packet.meta.worker = worker,
+                Next::Drop(reason) => meta.reason = reason,
+                Next::HandOff(worker) => meta.worker = worker,
                 _ => {}
             }
-            push(&mut self.queues, next.node(), index);
-            busy |= next.node().bit();
+            if next.node() != way {
+                self.put(way, along);
+                (way, along) = (next.node(), Places(0));
+            }
+            along.insert(place);
         }
-        self.busy |= busy;
+        self.put(way, along);
     }
 
-    #[inline]
+    #[inline(never)]
     fn end<E: End>(&mut self, cx: &mut Cx<'_>, end: &mut E) {
-        for index in self.take(E::ID) {
-            let slot = usize::from(index);
-            let Some(frame) = self.frames.get_mut(slot).and_then(Option::take) else { continue };
-            let Some(meta) = self.metas.get_mut(slot) else { continue };
-            if let Err((frame, reason)) = end.take(cx, frame, meta) {
-                meta.reason = reason;
-                if let Some(slot) = self.frames.get_mut(slot) {
-                    *slot = Some(frame);
-                }
-                push(&mut self.queues, NodeId::Drop, index);
-                self.busy |= NodeId::Drop.bit();
+        let mut refused = Places(0);
+        for place in self.take(E::ID) {
+            let Some(slot) = self.slots.get_mut(place) else { continue };
+            let Some(frame) = slot.frame.take() else { continue };
+            if let Err((frame, reason)) = end.take(cx, frame, &slot.meta) {
+                slot.meta.reason = reason;
+                slot.frame = Some(frame);
+                refused.insert(place);
             }
         }
-    }
-}
-
-/// A packet is in one queue at a time, so none can overflow.
-#[inline]
-fn push(queues: &mut [Queue; NodeId::COUNT], to: NodeId, index: u8) {
-    if let Some(queue) = queues.get_mut(to as usize) {
-        let pushed = queue.try_push(index);
-        debug_assert!(pushed.is_ok(), "a packet waits twice");
+        end.finish(cx);
+        self.put(NodeId::Drop, refused);
     }
 }

@@ -1,6 +1,5 @@
 //! Enter: the port's interface gives the packet its kind and its VRF.
 
-use port::Frame;
 use tables::{DropReason, VifId, VifKind, VrfId};
 
 use crate::graph::{Cx, Next, Node, NodeId};
@@ -21,13 +20,10 @@ impl Node for VifRx {
     }
 
     #[inline]
-    fn ahead(&self, frame: &Frame) {
-        frame.prefetch();
-        frame.prefetch_headroom();
-    }
-
-    #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        // Nothing looks at the bytes here; by the time `parse` does, they are there.
+        packet.frame.prefetch();
+        packet.frame.prefetch_headroom();
         let id = packet.meta.rx_vif;
         let (kind, vrf) = match self.last {
             Some((last, kind, vrf)) if last == id => (kind, vrf),
