@@ -42,7 +42,8 @@ impl Sum {
     #[inline]
     #[must_use]
     pub const fn long(self, long: u32) -> Sum {
-        Sum(self.0 + (long >> 16) as u64 + (long & 0xffff) as u64)
+        // 2^16 is 1 modulo 0xffff, so the number counts as the sum of its words.
+        Sum(self.0 + long as u64)
     }
 
     /// The sum folded to 16 bits, not complemented: what an unfinished checksum field holds.
@@ -58,19 +59,22 @@ impl Sum {
     }
 }
 
+/// Folds to 16 bits; only 0 gives 0. Adding a rotated copy puts the one's complement sum of the halves, carry
+/// included, into the upper half.
 #[inline]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum & 0xffff) as u16
+    fold_long((sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32)
+}
+
+#[inline]
+const fn fold_long(sum: u32) -> u16 {
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The checksum after one covered word changed from `old` to `new` (RFC 1624, equation 3).
 #[inline]
 pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
-    !fold(!checksum as u64 + !old as u64 + new as u64)
+    !fold_long(!checksum as u32 + !old as u32 + new as u32)
 }
 
 /// The checksum after a covered 32-bit number changed.
@@ -132,7 +136,7 @@ impl Transport {
             Transport::Tcp => 16,
             Transport::Udp => 6,
         };
-        segment.get_mut(at..)?.first_chunk_mut()
+        segment.get_mut(at..at + 2)?.first_chunk_mut()
     }
 }
 
@@ -154,6 +158,7 @@ pub fn complete(transport: Transport, pseudo: Sum, segment: &mut [u8]) -> bool {
 }
 
 /// The field already holds the pseudo-header sum, so the sum over the segment is the whole sum.
+#[inline(never)]
 fn finish(transport: Transport, segment: &mut [u8]) {
     let checksum = Sum::ZERO.bytes(segment).checksum();
     let checksum = match transport {

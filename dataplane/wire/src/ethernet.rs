@@ -125,16 +125,16 @@ pub const MAX_TAGS: usize = 3;
 #[inline]
 pub fn ethernet_payload(frame: &[u8]) -> Option<EthernetPayload> {
     let (header, rest) = Ethernet::parse(frame)?;
-    let mut found =
-        EthernetPayload { ethertype: header.ethertype(), offset: Ethernet::LEN, vlan: None };
-    if matches!(found.ethertype, ethertype::VLAN | ethertype::SERVICE_VLAN) {
-        walk_tags(rest, &mut found)?;
+    let ethertype = header.ethertype();
+    if matches!(ethertype, ethertype::VLAN | ethertype::SERVICE_VLAN) {
+        return walk_tags(rest, ethertype);
     }
-    Some(found)
+    Some(EthernetPayload { ethertype, offset: Ethernet::LEN, vlan: None })
 }
 
 #[cold]
-fn walk_tags(mut rest: &[u8], found: &mut EthernetPayload) -> Option<()> {
+fn walk_tags(mut rest: &[u8], ethertype: u16) -> Option<EthernetPayload> {
+    let mut found = EthernetPayload { ethertype, offset: Ethernet::LEN, vlan: None };
     for depth in 0..MAX_TAGS {
         if !matches!(found.ethertype, ethertype::VLAN | ethertype::SERVICE_VLAN) {
             break;
@@ -147,7 +147,7 @@ fn walk_tags(mut rest: &[u8], found: &mut EthernetPayload) -> Option<()> {
         found.offset += VlanTag::LEN;
         rest = behind;
     }
-    Some(())
+    Some(found)
 }
 
 #[cfg(test)]

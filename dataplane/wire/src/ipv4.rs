@@ -150,10 +150,9 @@ impl Ipv4 {
     #[inline]
     pub fn decrement_ttl(&mut self) -> u8 {
         if self.ttl != 0 {
-            let old = u16::from_be_bytes([self.ttl, self.protocol]);
             self.ttl -= 1;
-            let new = u16::from_be_bytes([self.ttl, self.protocol]);
-            self.checksum.set(checksum::update(self.checksum.get(), old, new));
+            // The TTL is the upper byte of its word, so old and new always differ by 0x100.
+            self.checksum.set(checksum::update(self.checksum.get(), 0x100, 0));
         }
         self.ttl
     }
