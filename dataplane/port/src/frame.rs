@@ -1,6 +1,6 @@
 //! One packet in one chunk of packet memory.
 
-use sys::memory::Chunk;
+use sys::memory::{Chunk, Window};
 
 /// Bytes in front of a received packet, and of an empty frame from the pool.
 ///
@@ -24,79 +24,71 @@ pub struct NoRoom {
 /// It can neither be cloned nor dropped: it ends in a [`crate::FramePool`] or in a port.
 #[derive(Debug)]
 pub struct Frame {
-    chunk: Chunk,
-    start: u16,
-    length: u16,
+    window: Window,
 }
 
-const _: () = assert!(size_of::<Frame>() <= 24);
-const _: () = assert!(size_of::<Option<Frame>>() <= 24);
+const _: () = assert!(size_of::<Option<Frame>>() == 16);
 
 impl Frame {
     /// An empty frame with the usual headroom.
     #[inline]
     pub(crate) fn empty(chunk: Chunk) -> Frame {
-        Frame { chunk, start: HEADROOM, length: 0 }
+        Frame::from_parts(chunk, HEADROOM, 0)
     }
 
     /// A frame of `length` bytes from `start` on, cut to what the chunk holds.
     #[inline]
     pub(crate) fn from_parts(chunk: Chunk, start: u16, length: u16) -> Frame {
-        let start = start.min(chunk.size());
-        let length = length.min(chunk.size() - start);
-        Frame { chunk, start, length }
+        Frame { window: Window::new(chunk, start, length) }
     }
 
     /// The chunk, and where in it the packet starts and how long it is.
     #[inline]
     pub(crate) fn into_parts(self) -> (Chunk, u16, u16) {
-        (self.chunk, self.start, self.length)
+        self.window.into_parts()
     }
 
     /// Makes it an empty frame with the usual headroom.
     #[inline]
     pub fn clear(&mut self) {
-        self.start = HEADROOM;
-        self.length = 0;
+        let cleared = self.window.set(HEADROOM, 0);
+        debug_assert!(cleared, "chunks are larger than the headroom");
     }
 
     /// The packet's bytes.
     #[inline]
     pub fn data(&self) -> &[u8] {
-        let start = usize::from(self.start);
-        self.chunk.bytes().get(start..start + usize::from(self.length)).unwrap_or_default()
+        self.window.bytes()
     }
 
     /// The packet's bytes, to write.
     #[inline]
     pub fn data_mut(&mut self) -> &mut [u8] {
-        let start = usize::from(self.start);
-        let range = start..start + usize::from(self.length);
-        self.chunk.bytes_mut().get_mut(range).unwrap_or_default()
+        self.window.bytes_mut()
     }
 
     /// Length of the packet in bytes.
     #[inline]
     pub fn len(&self) -> usize {
-        usize::from(self.length)
+        usize::from(self.window.length())
     }
 
     /// Whether the packet has no bytes.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.window.length() == 0
     }
 
     /// Bytes that can still be pushed in front.
     #[inline]
     pub fn headroom(&self) -> usize {
-        usize::from(self.start)
+        usize::from(self.window.start())
     }
 
     /// Bytes that can still be appended.
     #[inline]
     pub fn tailroom(&self) -> usize {
-        usize::from(self.chunk.size() - self.start - self.length)
+        usize::from(self.window.size() - self.window.start() - self.window.length())
     }
 
     /// Lowers the start by `n` and returns the `n` new bytes, whose content is arbitrary.
@@ -106,10 +98,12 @@ impl Frame {
     #[inline]
     pub fn push(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
         let room = self.headroom();
-        let Some(add) = fits(n, room) else { return Err(NoRoom { asked: n, room }) };
-        self.start -= add;
-        self.length += add;
-        Ok(self.data_mut().get_mut(..n).unwrap_or_default())
+        match u16::try_from(n) {
+            Ok(more) if self.window.shift(0, more) => {
+                Ok(self.data_mut().get_mut(..n).unwrap_or_default())
+            }
+            _ => Err(NoRoom { asked: n, room }),
+        }
     }
 
     /// Raises the start by `n`: takes `n` bytes off the front.
@@ -118,18 +112,32 @@ impl Frame {
     /// [`NoRoom`] if the packet is shorter; the frame is unchanged.
     #[inline]
     pub fn pull(&mut self, n: usize) -> Result<(), NoRoom> {
-        let room = self.len();
-        let Some(less) = fits(n, room) else { return Err(NoRoom { asked: n, room }) };
-        self.start += less;
-        self.length -= less;
-        Ok(())
+        match u16::try_from(n) {
+            Ok(less) if self.window.shift(less, 0) => Ok(()),
+            _ => Err(NoRoom { asked: n, room: self.len() }),
+        }
+    }
+
+    /// Takes `less` bytes off the front and puts `N` new ones there, whose content is arbitrary.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if the packet or the headroom is smaller; the frame is unchanged.
+    #[inline]
+    pub fn replace<const N: usize>(&mut self, less: u16) -> Result<&mut [u8; N], NoRoom> {
+        let room = self.headroom();
+        let more = u16::try_from(N).unwrap_or(u16::MAX);
+        let shifted = self.window.shift(less, more);
+        match self.window.bytes_mut().first_chunk_mut() {
+            Some(front) if shifted => Ok(front),
+            _ => Err(NoRoom { asked: N, room }),
+        }
     }
 
     /// Cuts the packet to at most `length` bytes.
     #[inline]
     pub fn trim(&mut self, length: usize) {
-        if let Some(length) = fits(length, self.len()) {
-            self.length = length;
+        if let Ok(length) = u16::try_from(length) {
+            self.window.cut(length);
         }
     }
 
@@ -139,10 +147,9 @@ impl Frame {
     /// [`NoRoom`] if the tailroom is smaller; the frame is unchanged.
     #[inline]
     pub fn extend(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
-        let room = self.tailroom();
-        let Some(add) = fits(n, room) else { return Err(NoRoom { asked: n, room }) };
         let old = self.len();
-        self.length += add;
+        let room = self.tailroom();
+        self.set_len(old + n).map_err(|_| NoRoom { asked: n, room })?;
         Ok(self.data_mut().get_mut(old..).unwrap_or_default())
     }
 
@@ -152,12 +159,10 @@ impl Frame {
     /// [`NoRoom`] if the chunk ends before; the frame is unchanged.
     #[inline]
     pub fn set_len(&mut self, length: usize) -> Result<(), NoRoom> {
-        let room = self.len() + self.tailroom();
-        let Some(length) = fits(length, room) else {
-            return Err(NoRoom { asked: length, room });
-        };
-        self.length = length;
-        Ok(())
+        match u16::try_from(length) {
+            Ok(fitting) if self.window.set(self.window.start(), fitting) => Ok(()),
+            _ => Err(NoRoom { asked: length, room: self.len() + self.tailroom() }),
+        }
     }
 
     /// Makes the packet a copy of `bytes`, with the usual headroom.
@@ -172,18 +177,17 @@ impl Frame {
 
     /// Makes the packet a copy of another, headroom included; `false` if its chunk is too small.
     pub(crate) fn imitate(&mut self, other: &Frame) -> bool {
-        if other.start + other.length > self.chunk.size() {
-            return false;
+        let fits = self.window.set(other.window.start(), other.window.length());
+        if fits {
+            self.data_mut().copy_from_slice(other.data());
         }
-        (self.start, self.length) = (other.start, other.length);
-        self.data_mut().copy_from_slice(other.data());
-        true
+        fits
     }
 
     /// Number of the chunk the frame lies in: the same for the life of the memory.
     #[inline]
     pub(crate) fn chunk_index(&self) -> usize {
-        self.chunk.index() as usize
+        self.window.index() as usize
     }
 
     /// What [`Frame::restore`] needs to undo changes to the packet's headers.
@@ -192,13 +196,14 @@ impl Frame {
         for (to, from) in head.iter_mut().zip(self.data()) {
             *to = *from;
         }
-        Snapshot { head, start: self.start, length: self.length }
+        Snapshot { head, start: self.window.start(), length: self.window.length() }
     }
 
     /// Puts back where the packet starts, how long it is, and its first bytes.
     #[inline]
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) {
-        (self.start, self.length) = (snapshot.start, snapshot.length);
+        let fits = self.window.set(snapshot.start, snapshot.length);
+        debug_assert!(fits, "it is a snapshot of this frame");
         let count = self.len().min(Snapshot::HEAD);
         if let (Some(to), Some(from)) =
             (self.data_mut().get_mut(..count), snapshot.head.get(..count))
@@ -210,13 +215,13 @@ impl Frame {
     /// Asks the processor for the first cache line of the packet.
     #[inline]
     pub fn prefetch(&self) {
-        self.chunk.prefetch(self.start);
+        self.window.prefetch(self.window.start());
     }
 
     /// Asks the processor for the cache line in front of the packet, where a header is going to be pushed.
     #[inline]
     pub fn prefetch_headroom(&self) {
-        self.chunk.prefetch(self.start.saturating_sub(64));
+        self.window.prefetch(self.window.start().saturating_sub(64));
     }
 }
 
@@ -232,12 +237,6 @@ impl Snapshot {
     /// Bytes that are kept: an outer Ethernet, IPv4, UDP and MPLS header and the inner headers
     /// the packet path changes.
     pub(crate) const HEAD: usize = 124;
-}
-
-/// `n` as a 16-bit length if it is no more than `room`; a chunk is at most 4096 bytes.
-#[inline]
-fn fits(n: usize, room: usize) -> Option<u16> {
-    if n <= room { u16::try_from(n).ok() } else { None }
 }
 
 #[cfg(test)]
@@ -265,6 +264,11 @@ mod tests {
         frame.set_len(2048).unwrap();
         assert_eq!((frame.len(), frame.tailroom()), (2048, 0));
         assert!(frame.extend(1).is_err());
+        frame.set_len(30).unwrap();
+        assert!(frame.replace::<8>(7).is_err());
+        assert!(frame.replace::<8>(31).is_err());
+        assert_eq!(frame.replace::<8>(10).unwrap().len(), 8);
+        assert_eq!((frame.headroom(), frame.len()), (2, 28));
         pool.give(frame);
         assert_eq!(pool.free_frames(), 1);
     }

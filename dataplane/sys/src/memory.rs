@@ -75,6 +75,9 @@ impl Memory {
         if chunks == 0 {
             return Err(invalid("packet memory needs at least one chunk"));
         }
+        if chunks > Window::MAX_INDEX {
+            return Err(invalid("packet memory has at most two thousand million chunks"));
+        }
         let wanted = chunks as usize * chunk_size as usize;
         let length = wanted.next_multiple_of(HUGE_PAGE);
         let (fd, base, pages) = map_huge(name, length).or_else(|_| map_normal(name, length))?;
@@ -213,17 +216,149 @@ impl Chunk {
         // SAFETY: as in `bytes`; the exclusive borrow of the token is one of the bytes.
         unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), usize::from(self.size)) }
     }
+}
 
-    /// Asks the processor to load the line at `offset`; out of range it asks for nothing useful.
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        lost(self.index);
+    }
+}
+
+/// A chunk and the range of its bytes that is in use, in two words. As unique as the chunk it is made of.
+///
+/// Two plain words travel in registers; a struct of small fields would be passed through memory.
+///
+/// Invariant: the range lies within the chunk (`start + length <= size`), so that no access needs to check it.
+#[derive(Debug)]
+pub struct Window {
+    at: NonNull<u8>,
+    /// From the lowest bit: start (16 bits), length (16), 1 if the chunk's size is 4096 and not 2048, index (31).
+    packed: u64,
+}
+
+const _: () = assert!(size_of::<Option<Window>>() == 16);
+
+// SAFETY: as for `Chunk`.
+unsafe impl Send for Window {}
+// SAFETY: as for `Chunk`.
+unsafe impl Sync for Window {}
+
+impl Window {
+    const MAX_INDEX: u32 = u32::MAX >> 1;
+    const SMALL: u16 = 2048;
+
+    /// `length` bytes of a chunk from `start` on, cut to what it holds.
+    #[inline]
+    pub fn new(chunk: Chunk, start: u16, length: u16) -> Window {
+        let (at, index, size) = (chunk.at, chunk.index, chunk.size);
+        // The window is the token from here on.
+        std::mem::forget(chunk);
+        let start = start.min(size);
+        let length = length.min(size - start);
+        let large = u64::from(size != Window::SMALL);
+        Window { at, packed: (u64::from(index) << 1 | large) << 32 | range(start, length) }
+    }
+
+    /// The chunk, and where in it the range starts and how long it is.
+    #[inline]
+    pub fn into_parts(self) -> (Chunk, u16, u16) {
+        let chunk = Chunk { at: self.at, index: self.index(), size: self.size() };
+        let (start, length) = (self.start(), self.length());
+        // The chunk is the token from here on.
+        std::mem::forget(self);
+        (chunk, start, length)
+    }
+
+    /// Number of the chunk within its memory.
+    #[inline]
+    pub fn index(&self) -> u32 {
+        (self.packed >> 33) as u32
+    }
+
+    /// Size of the chunk in bytes.
+    #[inline]
+    pub fn size(&self) -> u16 {
+        Window::SMALL << (self.packed >> 32 & 1)
+    }
+
+    /// Where in the chunk the range starts.
+    #[inline]
+    pub fn start(&self) -> u16 {
+        (self.packed & 0xffff) as u16
+    }
+
+    /// How many bytes it has.
+    #[inline]
+    pub fn length(&self) -> u16 {
+        (self.packed >> 16 & 0xffff) as u16
+    }
+
+    /// The bytes.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: by the invariant `start` is no more than the chunk's size.
+        let first = unsafe { self.at.add(usize::from(self.start())) };
+        // SAFETY: by the invariant the range lies in the chunk, whose mapped bytes only this token reaches.
+        unsafe { slice::from_raw_parts(first.as_ptr(), usize::from(self.length())) }
+    }
+
+    /// The bytes, to write.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: by the invariant `start` is no more than the chunk's size.
+        let first = unsafe { self.at.add(usize::from(self.start())) };
+        // SAFETY: as in `bytes`; the exclusive borrow of the token is one of the bytes.
+        unsafe { slice::from_raw_parts_mut(first.as_ptr(), usize::from(self.length())) }
+    }
+
+    /// Makes it another range of the chunk; `false`, and nothing changed, if that does not lie within.
+    #[inline]
+    #[must_use]
+    pub fn set(&mut self, start: u16, length: u16) -> bool {
+        let fits = u32::from(start) + u32::from(length) <= u32::from(self.size());
+        if fits {
+            self.packed = self.packed >> 32 << 32 | range(start, length);
+        }
+        fits
+    }
+
+    /// Takes `less` bytes off the front, then adds `more` there; `false`, and nothing changed, if there are not as many.
+    #[inline]
+    #[must_use]
+    pub fn shift(&mut self, less: u16, more: u16) -> bool {
+        let (start, length) = (u32::from(self.start()), u32::from(self.length()));
+        let fits = u32::from(less) <= length && u32::from(more) <= start + u32::from(less);
+        if fits {
+            // The start moves, the end stays where it is. Neither half can overflow into its neighbour.
+            let by = u64::from(less).wrapping_sub(u64::from(more));
+            self.packed = self.packed.wrapping_add(by).wrapping_sub(by << 16);
+        }
+        fits
+    }
+
+    /// Cuts it to at most `length` bytes.
+    #[inline]
+    pub fn cut(&mut self, length: u16) {
+        let off = self.length().saturating_sub(length);
+        self.packed -= u64::from(off) << 16;
+    }
+
+    /// Asks the processor to load the line at `offset` of the chunk; out of range it asks for nothing useful.
     #[inline]
     pub fn prefetch(&self, offset: u16) {
         crate::prefetch::prefetch_address(self.at.as_ptr().wrapping_add(usize::from(offset)));
     }
 }
 
-impl Drop for Chunk {
+/// A range as it lies in [`Window::packed`].
+#[inline]
+fn range(start: u16, length: u16) -> u64 {
+    u64::from(start) | u64::from(length) << 16
+}
+
+impl Drop for Window {
     fn drop(&mut self) {
-        lost(self.index);
+        lost(self.index());
     }
 }
 
@@ -280,6 +415,30 @@ mod tests {
             assert!(chunk.bytes().iter().all(|&byte| usize::from(byte) == number));
         }
         chunks.into_iter().for_each(|chunk| memory.take_home(chunk));
+    }
+
+    #[test]
+    fn a_window_never_leaves_its_chunk() {
+        for size in [2048u16, 4096] {
+            let memory = Memory::new(3, u32::from(size), "sys-test").unwrap();
+            for chunk in memory.hand_out() {
+                let index = chunk.index();
+                let mut window = Window::new(chunk, 256, u16::MAX);
+                assert_eq!((window.index(), window.size()), (index, size));
+                assert_eq!((window.start(), window.length()), (256, size - 256));
+                assert!(!window.set(1, size) && !window.set(u16::MAX, u16::MAX));
+                assert!(window.set(100, 50));
+                assert!(!window.shift(51, 0) && !window.shift(0, 101) && !window.shift(50, 151));
+                assert!(!window.shift(u16::MAX, u16::MAX));
+                assert!(window.shift(50, 150));
+                assert_eq!((window.start(), window.bytes_mut().len()), (0, 150));
+                assert!(window.set(size, 0));
+                assert!(window.bytes().is_empty());
+                let (chunk, start, length) = window.into_parts();
+                assert_eq!((chunk.index(), chunk.size(), start, length), (index, size, size, 0));
+                memory.take_home(chunk);
+            }
+        }
     }
 
     #[test]
