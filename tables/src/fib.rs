@@ -123,8 +123,7 @@ impl Fib {
     pub fn next_hop_entry(&self, id: NhId) -> &HopEntry {
         match self.next_hops.get(id.index()) {
             Some(entry) => entry,
-            None if id.0 == 0 => &HopEntry::DISCARD,
-            None => &HopEntry::INVALID,
+            None => no_next_hop(id),
         }
     }
 
@@ -217,6 +216,11 @@ impl Fib {
         A::table_mut(self.vrfs.get_or_insert_with(vrf.index(), VrfTables::default))
             .get_or_insert_default()
     }
+}
+
+#[cold]
+fn no_next_hop(id: NhId) -> &'static HopEntry {
+    if id.0 == 0 { &HopEntry::DISCARD } else { &HopEntry::INVALID }
 }
 
 /// The outer source and destination of a tunnel, of one family.

@@ -23,6 +23,7 @@ use std::marker::PhantomData;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use wire::{Address, Prefix};
 
 use crate::{BridgeSlot, NhId, RouteFlags, RouteHit};
@@ -326,7 +327,7 @@ struct Walk<'a, A> {
     address: A,
     node: Option<&'a Node>,
     slot: Option<&'a Slot>,
-    best: Option<Leaf>,
+    best: Option<&'a Leaf>,
 }
 
 /// Looks up to [`BURST`] addresses up together, so that the loads of one hide behind those of the others.
@@ -334,19 +335,14 @@ pub(crate) fn burst<'a, A: Address>(
     keys: impl Iterator<Item = (Option<&'a Lpm<A>>, A)>,
     hits: &mut [RouteHit],
 ) {
-    let mut walks: [Walk<'a, A>; BURST] = std::array::from_fn(|_| Walk {
-        address: A::from_bits128(0),
-        node: None,
+    let walk = |(table, address): (Option<&'a Lpm<A>>, A)| Walk {
+        address,
+        node: table.map(|table| &*table.root),
         slot: None,
         best: None,
-    });
-    let mut count = 0;
-    for (walk, (table, address)) in walks.iter_mut().zip(keys) {
-        walk.address = address;
-        walk.node = table.map(|table| &*table.root);
-        count += 1;
-    }
-    let walks = &mut walks[..count.min(hits.len())];
+    };
+    let mut walks: ArrayVec<Walk<'a, A>, BURST> =
+        keys.take(hits.len().min(BURST)).map(walk).collect();
     for level in 0..usize::from(A::BITS / 8) {
         let mut going = false;
         for walk in walks.iter_mut() {
@@ -357,10 +353,12 @@ pub(crate) fn burst<'a, A: Address>(
         }
         for walk in walks.iter_mut() {
             let Some(slot) = walk.slot else { continue };
-            walk.best = slot.leaf.or(walk.best);
+            walk.best = slot.leaf.as_ref().or(walk.best);
             walk.node = slot.child.as_deref();
             if let Some(node) = walk.node {
-                sys::prefetch::prefetch_read(node);
+                // It may lie in two lines.
+                sys::prefetch::prefetch_read(&node.starts);
+                sys::prefetch::prefetch_read(&node.slots);
                 going = true;
             }
         }
@@ -369,7 +367,7 @@ pub(crate) fn burst<'a, A: Address>(
         }
     }
     for (out, walk) in hits.iter_mut().zip(walks) {
-        *out = hit(walk.best);
+        *out = hit(walk.best.copied());
     }
 }
 

@@ -145,6 +145,16 @@ impl OuterHeader {
         self.bytes.get(..self.len()).unwrap_or_default()
     }
 
+    /// The first `N` of the bytes: all of them for whoever knows how many they are.
+    ///
+    /// `N` must be no more than [`OuterHeader::MAX`]; that is checked when the call is compiled.
+    #[inline]
+    pub fn front<const N: usize>(&self) -> &[u8; N] {
+        const { assert!(N <= OuterHeader::MAX) };
+        debug_assert_eq!(N, self.len());
+        self.bytes.first_chunk().unwrap_or(&[0; N])
+    }
+
     /// How many they are.
     #[inline]
     pub fn len(&self) -> usize {
