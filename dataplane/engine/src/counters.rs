@@ -81,12 +81,12 @@ impl Counters {
         }
     }
 
-    /// A packet given to a port.
+    /// Packets given to a port.
     #[inline]
-    pub(crate) fn sent(&self, vif: VifId, bytes: usize) {
+    pub(crate) fn sent(&self, vif: VifId, packets: u64, bytes: u64) {
         if let Some(page) = self.vifs.get(vif.index()) {
-            page.tx_packets.add(1);
-            page.tx_bytes.add(bytes as u64);
+            page.tx_packets.add(packets);
+            page.tx_bytes.add(bytes);
         }
     }
 
@@ -339,7 +339,7 @@ mod tests {
         let mut reader = CounterReader::new(pages.clone());
         for page in &pages {
             page.received(VifId(3), 2, 100);
-            page.sent(VifId(3), 60);
+            page.sent(VifId(3), 1, 60);
             page.send_error(VifId(3));
             page.receive_error(VifId(3));
             page.dropped(VifId(3), VrfId(2), DropReason::Discard);

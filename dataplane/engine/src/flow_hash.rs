@@ -31,7 +31,7 @@ const DESTINATION: u8 = 8;
 const DESTINATION_PORT: u8 = 0x10;
 
 /// The hash of the flow a parsed packet belongs to, in the VRF it is being forwarded in.
-#[inline]
+#[inline(always)]
 pub(crate) fn flow_hash(packet: &Packet<'_>, seed: Seed) -> u32 {
     let meta = &*packet.meta;
     match meta.addresses {

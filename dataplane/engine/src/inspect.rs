@@ -4,103 +4,108 @@
 //! its header says, and, unless it is a later fragment, the fixed part of a known transport header.
 
 use tables::DropReason;
-use wire::{Ethernet, Icmp, Ipv4, Ipv6, Mac, checksum, ethertype, protocol};
+use wire::{Ethernet, Icmp, Ipv4, Ipv6, checksum, ethertype, protocol};
 
-use crate::packet::{Addresses, Cast, Fragment, Packet, Protocol};
+use crate::packet::{Addresses, Cast, Fragment, Meta, Packet, Protocol};
+
+/// Where the network header is in a frame without tags.
+const UNTAGGED: u16 = 14;
 
 /// Looks through an Ethernet frame. The frame is cut to what its IP header says.
 ///
 /// # Errors
 /// `short` when it ends within the Ethernet header; otherwise why the network header is not to be believed.
-#[inline]
+#[inline(always)]
 pub(crate) fn ethernet(packet: &mut Packet<'_>, short: DropReason) -> Result<(), DropReason> {
-    let data = packet.frame.data();
-    let Some(found) = wire::ethernet_payload(data) else { return Err(short) };
-    let station = Ethernet::parse(data).map_or(Mac::ZERO, |(ethernet, _)| ethernet.destination());
-    let network = data.get(found.offset..).unwrap_or_default();
-    let seen = match found.ethertype {
-        ethertype::IPV4 => Some(ipv4(network)?),
-        ethertype::IPV6 => Some(ipv6(network)?),
-        _ => None,
-    };
-    packet.meta.station = station;
-    packet.meta.cast = if station.is_group() { Cast::Group } else { Cast::Unicast };
-    packet.meta.vlan = found.vlan;
-    packet.meta.network = u16::try_from(found.offset).map_err(|_| short)?;
-    match seen {
-        Some(seen) => settle(packet, &seen),
-        None => {
-            let arp = found.ethertype == ethertype::ARP;
-            packet.meta.protocol = if arp { Protocol::Arp } else { Protocol::Other };
-            packet.meta.addresses = Addresses::None;
-            Ok(())
-        }
+    let (frame, meta) = (&mut *packet.frame, &mut *packet.meta);
+    let data = frame.data();
+    let Some((header, rest)) = Ethernet::parse(data) else { return Err(short) };
+    meta.station = header.destination();
+    meta.cast = if meta.station.is_group() { Cast::Group } else { Cast::Unicast };
+    if header.ethertype() == ethertype::IPV4 {
+        // Most packets: everything is where it always is.
+        meta.vlan = None;
+        meta.network = UNTAGGED;
+        let length = ipv4(meta, rest)?;
+        frame.trim(Ethernet::LEN + length);
+        return Ok(());
     }
+    let Some(found) = wire::ethernet_payload(data) else { return Err(short) };
+    let Some(network) = data.get(found.offset..) else { return Err(short) };
+    meta.vlan = found.vlan;
+    meta.network = u16::try_from(found.offset).map_err(|_| short)?;
+    let length = match found.ethertype {
+        ethertype::IPV4 => tagged_ipv4(meta, network)?,
+        ethertype::IPV6 => ipv6(meta, network)?,
+        other => {
+            meta.protocol = if other == ethertype::ARP { Protocol::Arp } else { Protocol::Other };
+            meta.addresses = Addresses::None;
+            return Ok(());
+        }
+    };
+    frame.trim(found.offset + length);
+    Ok(())
 }
 
 /// Looks at an IP packet of either version, at the start of the frame.
 ///
 /// # Errors
 /// `InvalidProtocol` when it is neither, otherwise as [`ethernet`].
-#[inline]
+#[inline(always)]
 pub(crate) fn ip(packet: &mut Packet<'_>) -> Result<(), DropReason> {
-    let data = packet.frame.data();
-    let seen = match data.first().map(|byte| byte >> 4) {
-        Some(4) => ipv4(data)?,
-        Some(6) => ipv6(data)?,
+    let (frame, meta) = (&mut *packet.frame, &mut *packet.meta);
+    let data = frame.data();
+    meta.network = 0;
+    let length = match data.first().map(|byte| byte >> 4) {
+        Some(4) => ipv4(meta, data)?,
+        Some(6) => ipv6(meta, data)?,
         Some(_) => return Err(DropReason::InvalidProtocol),
         None => return Err(DropReason::Pull),
     };
-    packet.meta.network = 0;
-    settle(packet, &seen)
+    frame.trim(length);
+    Ok(())
 }
 
-/// What an IP header says, lengths from its own start.
-struct Seen {
-    protocol: Protocol,
-    addresses: Addresses,
-    ports: u32,
-    id: u16,
-    ttl: u8,
-    length: usize,
-    transport: usize,
-    ip_protocol: u8,
-    fragment: Fragment,
-}
-
+/// Notes what an IPv4 header at `meta.network` says; the length of the packet.
 #[inline]
-fn ipv4(bytes: &[u8]) -> Result<Seen, DropReason> {
+fn ipv4(meta: &mut Meta, bytes: &[u8]) -> Result<usize, DropReason> {
     let Some((header, _)) = Ipv4::parse(bytes) else { return Err(DropReason::Pull) };
     if header.version() != 4 {
         return Err(DropReason::InvalidProtocol);
     }
     let (transport, length) = (header.header_length(), usize::from(header.total_length()));
-    if transport < Ipv4::LEN || length < transport || length > bytes.len() {
+    if transport < Ipv4::LEN {
         return Err(DropReason::InvalidPacket);
     }
+    let segment = bytes.get(transport..length).ok_or(DropReason::InvalidPacket)?;
     let fragment = match (header.is_fragment(), header.fragment_offset()) {
         (false, _) => Fragment::Whole,
         (true, 0) => Fragment::Head,
         (true, _) => Fragment::Later,
     };
-    let ip_protocol = header.protocol();
-    if fragment != Fragment::Later && length - transport < least_length(ip_protocol) {
+    let transport_header = TransportHeader::of(header.protocol());
+    if fragment != Fragment::Later && segment.len() < transport_header.least_length() {
         return Err(DropReason::InvalidPacket);
     }
-    Ok(Seen {
-        protocol: Protocol::Ipv4,
-        addresses: Addresses::V4 { source: header.source(), destination: header.destination() },
-        ports: ports(bytes.get(transport..), ip_protocol, fragment),
-        id: header.id(),
-        ttl: header.ttl(),
-        length,
-        transport,
-        ip_protocol,
-        fragment,
-    })
+    meta.protocol = Protocol::Ipv4;
+    meta.addresses = Addresses::V4 { source: header.source(), destination: header.destination() };
+    meta.ports = transport_header.ports(segment, fragment);
+    meta.id = header.id();
+    meta.ip_ttl = header.ttl();
+    meta.ip_protocol = header.protocol();
+    meta.fragment = fragment;
+    meta.transport = meta.network.wrapping_add(u16::try_from(transport).unwrap_or(0));
+    Ok(length)
 }
 
-fn ipv6(bytes: &[u8]) -> Result<Seen, DropReason> {
+#[inline(never)]
+fn tagged_ipv4(meta: &mut Meta, bytes: &[u8]) -> Result<usize, DropReason> {
+    ipv4(meta, bytes)
+}
+
+/// Notes what an IPv6 header at `meta.network` and its extensions say; the length of the packet.
+#[inline(never)]
+fn ipv6(meta: &mut Meta, bytes: &[u8]) -> Result<usize, DropReason> {
     let Some((header, _)) = Ipv6::parse(bytes) else { return Err(DropReason::Pull) };
     if header.version() != 6 {
         return Err(DropReason::InvalidProtocol);
@@ -115,66 +120,64 @@ fn ipv6(bytes: &[u8]) -> Result<Seen, DropReason> {
         Some(_) => Fragment::Later,
     };
     let segment = whole.get(found.offset..).unwrap_or_default();
+    let transport_header = TransportHeader::of(found.protocol);
     let least = match found.protocol {
         protocol::ICMPV6 => {
             Icmp::parse(segment).map_or(Icmp::LEN, |(icmp, _)| icmp.least_length_v6())
         }
-        other => least_length(other),
+        _ => transport_header.least_length(),
     };
     if fragment != Fragment::Later && segment.len() < least {
         return Err(DropReason::InvalidPacket);
     }
-    Ok(Seen {
-        protocol: Protocol::Ipv6,
-        addresses: Addresses::V6 { source: header.source(), destination: header.destination() },
-        ports: ports(Some(segment), found.protocol, fragment),
-        id: 0,
-        ttl: header.hop_limit(),
-        length,
-        transport: found.offset,
-        ip_protocol: found.protocol,
-        fragment,
-    })
+    let transport = usize::from(meta.network) + found.offset;
+    meta.transport = u16::try_from(transport).map_err(|_| DropReason::InvalidPacket)?;
+    meta.protocol = Protocol::Ipv6;
+    meta.addresses = Addresses::V6 { source: header.source(), destination: header.destination() };
+    meta.ports = transport_header.ports(segment, fragment);
+    meta.id = 0;
+    meta.ip_ttl = header.hop_limit();
+    meta.ip_protocol = found.protocol;
+    meta.fragment = fragment;
+    Ok(length)
 }
 
-/// Source and destination port in one word; none in a fragment, so that all pieces of a datagram look alike.
-#[inline]
-fn ports(segment: Option<&[u8]>, ip_protocol: u8, fragment: Fragment) -> u32 {
-    match ip_protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP if fragment == Fragment::Whole => {
-            let ports = segment.and_then(|segment| segment.first_chunk::<4>());
-            ports.map_or(0, |ports| u32::from_be_bytes(*ports))
-        }
-        _ => 0,
+/// What is known of a transport protocol, in a byte: the length of its header's fixed part (0 for what is not looked
+/// into), and whether it starts with two ports.
+#[derive(Clone, Copy)]
+struct TransportHeader(u8);
+
+impl TransportHeader {
+    const PORTS: u8 = 0x80;
+
+    #[allow(clippy::indexing_slicing, reason = "checked when the constant is made")]
+    const ALL: [TransportHeader; 256] = {
+        let mut all = [TransportHeader(0); 256];
+        all[protocol::TCP as usize] = TransportHeader(20 | TransportHeader::PORTS);
+        all[protocol::UDP as usize] = TransportHeader(8 | TransportHeader::PORTS);
+        all[protocol::SCTP as usize] = TransportHeader(12 | TransportHeader::PORTS);
+        all[protocol::ICMP as usize] = TransportHeader(8);
+        all[protocol::GRE as usize] = TransportHeader(4);
+        all
+    };
+
+    #[inline]
+    fn of(protocol: u8) -> TransportHeader {
+        TransportHeader::ALL.get(usize::from(protocol)).copied().unwrap_or(TransportHeader(0))
     }
-}
 
-/// Notes what was seen, and cuts off what lies behind the IP packet.
-#[inline]
-fn settle(packet: &mut Packet<'_>, seen: &Seen) -> Result<(), DropReason> {
-    let network = usize::from(packet.meta.network);
-    packet.frame.trim(network + seen.length);
-    packet.meta.transport =
-        u16::try_from(network + seen.transport).map_err(|_| DropReason::InvalidPacket)?;
-    packet.meta.protocol = seen.protocol;
-    packet.meta.addresses = seen.addresses;
-    packet.meta.ports = seen.ports;
-    packet.meta.id = seen.id;
-    packet.meta.ip_ttl = seen.ttl;
-    packet.meta.ip_protocol = seen.ip_protocol;
-    packet.meta.fragment = seen.fragment;
-    Ok(())
-}
+    #[inline]
+    fn least_length(self) -> usize {
+        usize::from(self.0 & !TransportHeader::PORTS)
+    }
 
-/// The fixed part of the transport header: 0 for transports that are not looked into.
-#[inline]
-fn least_length(ip_protocol: u8) -> usize {
-    match ip_protocol {
-        protocol::TCP => wire::Tcp::LEN,
-        protocol::UDP | protocol::ICMP => wire::Udp::LEN,
-        protocol::GRE => wire::Gre::LEN,
-        protocol::SCTP => 12,
-        _ => 0,
+    /// Source and destination port in one word; none in a fragment, so that all pieces of a datagram look alike.
+    #[inline]
+    fn ports(self, segment: &[u8], fragment: Fragment) -> u32 {
+        if self.0 & TransportHeader::PORTS == 0 || fragment != Fragment::Whole {
+            return 0;
+        }
+        segment.first_chunk().map_or(0, |ports| u32::from_be_bytes(*ports))
     }
 }
 
@@ -187,26 +190,19 @@ pub(crate) fn complete_checksum(packet: &mut Packet<'_>) {
     let Some(transport) = checksum::Transport::from_protocol(packet.meta.ip_protocol) else {
         return;
     };
-    let Some(pseudo) = pseudo(packet) else { return };
     let at = usize::from(packet.meta.transport);
-    if let Some(segment) = packet.frame.data_mut().get_mut(at..) {
-        checksum::complete(transport, pseudo, segment);
-    }
-}
-
-#[inline]
-fn pseudo(packet: &Packet<'_>) -> Option<checksum::Sum> {
-    let length = packet.frame.len().checked_sub(usize::from(packet.meta.transport))?;
+    let Some(segment) = packet.frame.data_mut().get_mut(at..) else { return };
     let protocol = packet.meta.ip_protocol;
-    match packet.meta.addresses {
+    let pseudo = match packet.meta.addresses {
         Addresses::V4 { source, destination } => {
-            let length = u16::try_from(length).ok()?;
-            Some(checksum::pseudo_v4(source, destination, protocol, length))
+            let length = u16::try_from(segment.len()).unwrap_or(u16::MAX);
+            checksum::pseudo_v4(source, destination, protocol, length)
         }
         Addresses::V6 { source, destination } => {
-            let length = u32::try_from(length).ok()?;
-            Some(checksum::pseudo_v6(source, destination, protocol, length))
+            let length = u32::try_from(segment.len()).unwrap_or(u32::MAX);
+            checksum::pseudo_v6(source, destination, protocol, length)
         }
-        Addresses::None => None,
-    }
+        Addresses::None => return,
+    };
+    checksum::complete(transport, pseudo, segment);
 }

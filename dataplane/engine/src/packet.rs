@@ -18,50 +18,27 @@ pub(crate) struct Packet<'a> {
 }
 
 /// Per-packet metadata (reference dataplane.md section 1).
+///
+/// In the order of declaration, so that what `arrive` sets lies together and is written with a few wide stores.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Meta {
-    /// Where it came in; kept for the packet's whole life, also after decapsulation. Drops are charged here.
-    pub(crate) rx_vif: VifId,
-    /// What that is.
-    pub(crate) rx_kind: VifKind,
-    /// The VRF it is being forwarded in (`dvrf`).
-    pub(crate) vrf: VrfId,
     /// The next hop it was given to last.
     pub(crate) nh: NhId,
     /// Label or VNI to leave with, if any.
     pub(crate) label: Option<u32>,
-    /// Where it goes out, once that is decided.
-    pub(crate) tx_vif: VifId,
-    /// What the network header is.
-    pub(crate) protocol: Protocol,
+    /// The VRF it is being forwarded in (`dvrf`).
+    pub(crate) vrf: VrfId,
     /// Where the network header starts in the frame.
     pub(crate) network: u16,
-    /// Where the transport header starts in the frame; meaningless for a later fragment.
-    pub(crate) transport: u16,
-    /// What the transport is, of an IP packet.
-    pub(crate) ip_protocol: u8,
-    /// Which part of a datagram it is.
-    pub(crate) fragment: Fragment,
+    /// What the network header is.
+    pub(crate) protocol: Protocol,
     /// Whether it is being bridged or routed.
     pub(crate) layer: Layer,
-    /// Whom the Ethernet header addresses: the station, and whether it is a group.
-    pub(crate) station: Mac,
-    /// Derived from `station`.
-    pub(crate) cast: Cast,
-    /// The flow: addresses of an IP packet, as they are in its header.
-    pub(crate) addresses: Addresses,
-    /// The flow: source and destination port in one word; 0 in a fragment and where there are none.
-    pub(crate) ports: u32,
-    /// Identification of an IPv4 packet.
-    pub(crate) id: u16,
-    /// TTL or hop limit the packet came with.
-    pub(crate) ip_ttl: u8,
     /// Whether a hop is still to be taken off the TTL.
     pub(crate) hop: Hop,
     /// Whether ARP has been looked at.
     pub(crate) arp: ArpStage,
-    /// VLAN of the outermost tag.
-    pub(crate) vlan: Option<u16>,
     /// TTL tracker (section 8.4): becomes the label's TTL.
     pub(crate) ttl: u8,
     /// How often it went through `Translate`.
@@ -70,6 +47,32 @@ pub(crate) struct Meta {
     pub(crate) outer: Outer,
     /// Whether another worker has already handed it over.
     pub(crate) spread: Spread,
+    /// Where it came in; kept for the packet's whole life, also after decapsulation. Drops are charged here.
+    pub(crate) rx_vif: VifId,
+    /// What that is.
+    pub(crate) rx_kind: VifKind,
+    /// What the transport is, of an IP packet.
+    pub(crate) ip_protocol: u8,
+    /// Where it goes out, once that is decided.
+    pub(crate) tx_vif: VifId,
+    /// Where the transport header starts in the frame; meaningless for a later fragment.
+    pub(crate) transport: u16,
+    /// Identification of an IPv4 packet.
+    pub(crate) id: u16,
+    /// VLAN of the outermost tag.
+    pub(crate) vlan: Option<u16>,
+    /// The flow: source and destination port in one word; 0 in a fragment and where there are none.
+    pub(crate) ports: u32,
+    /// The flow: addresses of an IP packet, as they are in its header.
+    pub(crate) addresses: Addresses,
+    /// Whom the Ethernet header addresses: the station, and whether it is a group.
+    pub(crate) station: Mac,
+    /// Derived from `station`.
+    pub(crate) cast: Cast,
+    /// Which part of a datagram it is.
+    pub(crate) fragment: Fragment,
+    /// TTL or hop limit the packet came with.
+    pub(crate) ip_ttl: u8,
     /// The worker it is to be handed to, once that is decided.
     pub(crate) worker: WorkerId,
     /// Why it is being dropped, once that is decided.
@@ -174,7 +177,8 @@ pub(crate) enum Outer {
     V6(Ipv6Addr),
 }
 
-const _: () = assert!(size_of::<Meta>() <= 128);
+// With its frame it fills two cache lines.
+const _: () = assert!(size_of::<Meta>() + size_of::<Frame>() <= 128);
 
 impl Meta {
     /// What is known on arrival: the port. Everything a node may read before `inspect` has looked at the packet.
@@ -254,16 +258,6 @@ impl Packet<'_> {
     pub(crate) fn network_mut(&mut self) -> &mut [u8] {
         let at = usize::from(self.meta.network);
         self.frame.data_mut().get_mut(at..).unwrap_or_default()
-    }
-
-    /// Takes off everything in front of the network header.
-    ///
-    /// # Errors
-    /// `Pull` when the frame is shorter, which the parse step excludes.
-    #[inline]
-    pub(crate) fn strip(&mut self) -> Result<(), DropReason> {
-        let n = self.meta.network;
-        self.pull(n)
     }
 
     /// Takes `n` bytes off the front; offsets follow.

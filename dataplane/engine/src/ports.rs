@@ -84,7 +84,7 @@ impl Ports {
         peers: &mut Peers,
     ) -> Result<Sent, (Frame, DropReason)> {
         match self.by_vif.get(vif.index()).copied().unwrap_or(Way::None) {
-            Way::Port(_) => self.send_own(frame, vif).map(|()| Sent::Port),
+            Way::Port(index) => self.send_by(frame, index).map(|()| Sent::Port),
             Way::Peer(worker) => {
                 let parcel = Parcel::Transmit { frame, vif, rx_vif: meta.rx_vif, vrf: meta.vrf };
                 match peers.push(worker, parcel) {
@@ -102,10 +102,15 @@ impl Ports {
     /// As [`Ports::send`].
     #[inline]
     pub(crate) fn send_own(&mut self, frame: Frame, vif: VifId) -> Result<(), (Frame, DropReason)> {
-        let Some(Way::Port(index)) = self.by_vif.get(vif.index()) else {
-            return Err((frame, DropReason::InterfaceTxDiscard));
-        };
-        let Some(bound) = self.bound.get_mut(usize::from(*index)) else {
+        match self.by_vif.get(vif.index()) {
+            Some(Way::Port(index)) => self.send_by(frame, *index),
+            _ => Err((frame, DropReason::InterfaceTxDiscard)),
+        }
+    }
+
+    #[inline]
+    fn send_by(&mut self, frame: Frame, index: u16) -> Result<(), (Frame, DropReason)> {
+        let Some(bound) = self.bound.get_mut(usize::from(index)) else {
             return Err((frame, DropReason::InterfaceTxDiscard));
         };
         // Also when it is full: a flush is what makes room again.

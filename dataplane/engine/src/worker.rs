@@ -303,7 +303,7 @@ fn transmit(cx: &mut Cx<'_>, frame: Frame, vif: VifId, from: (VifId, VrfId)) {
     let bytes = frame.len();
     // A frame that comes over a ring goes to a port of ours or nowhere: it is not passed on again.
     match cx.ports.send_own(frame, vif) {
-        Ok(()) => cx.counters.sent(vif, bytes),
+        Ok(()) => cx.counters.sent(vif, 1, bytes as u64),
         Err((frame, reason)) => {
             cx.counters.send_error(vif);
             cx.counters.dropped(from.0, from.1, reason);

@@ -1,6 +1,6 @@
 //! Bridge: the destination MAC's entry in the VRF's bridge table (reference dataplane.md section 10.3).
 
-use tables::{BridgeHit, DropReason, FibNextHop, VifFlags, VrfId};
+use tables::{BridgeHit, DropReason, FibNextHop, NhId, VifFlags, VrfId};
 use wire::Mac;
 
 use crate::graph::{Cx, Next, Node, NodeId};
@@ -9,16 +9,32 @@ use crate::packet::{ArpStage, Cast, Layer, Packet, Protocol};
 /// Remembers the last station: most frames of a burst are for the gateway.
 #[derive(Default)]
 pub(crate) struct Bridge {
-    last: Option<Station>,
+    last: Station,
 }
 
+/// Where frames for a station go.
 #[derive(Clone, Copy)]
 struct Station {
-    vrf: VrfId,
-    mac: Mac,
-    hit: BridgeHit,
+    key: u64,
+    nh: NhId,
+    label: Option<u32>,
     /// What its next hop would say to an IP packet, where that needs no more than knowing its kind.
     next: Next,
+}
+
+impl Default for Station {
+    /// None: no station has a group's address.
+    fn default() -> Station {
+        let next = Next::Drop(DropReason::L2NoRoute);
+        Station { key: key(VrfId(0), Mac::BROADCAST), nh: NhId(0), label: None, next }
+    }
+}
+
+/// MAC and VRF in one word.
+#[inline]
+fn key(vrf: VrfId, mac: Mac) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]) | u64::from(vrf.0) << 48
 }
 
 impl Node for Bridge {
@@ -26,7 +42,7 @@ impl Node for Bridge {
     const EDGES: &'static [NodeId] = &[NodeId::Arp, NodeId::Route, NodeId::NextHop, NodeId::Drop];
 
     fn begin(&mut self) {
-        self.last = None;
+        self.last = Station::default();
     }
 
     #[inline]
@@ -39,39 +55,38 @@ impl Node for Bridge {
             return Next::Arp;
         }
         packet.meta.layer = Layer::L2;
-        let found = match cast {
-            Cast::Unicast => self.unicast(cx, packet.meta.vrf, station),
-            Cast::Group => group(cx, packet, station).map(|hit| (hit, Next::NextHop)),
-        };
-        // Nobody knows the station, and there is no tree to flood.
-        let Some((hit, next)) = found else { return Next::Drop(DropReason::L2NoRoute) };
-        packet.meta.nh = hit.nh;
-        packet.meta.label = hit.label;
-        match (next, packet.meta.protocol) {
+        if cast == Cast::Group {
+            // Nobody wants the group, and there is no tree to flood.
+            let Some(hit) = group(cx, packet, station) else {
+                return Next::Drop(DropReason::L2NoRoute);
+            };
+            (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
+            return checked(cx, packet);
+        }
+        if self.last.key != key(packet.meta.vrf, station) {
+            match look_up(cx, packet.meta.vrf, station) {
+                Some(found) => self.last = found,
+                None => return Next::Drop(DropReason::L2NoRoute),
+            }
+        }
+        (packet.meta.nh, packet.meta.label) = (self.last.nh, self.last.label);
+        match (self.last.next, packet.meta.protocol) {
             (Next::Route, Protocol::Ipv4 | Protocol::Ipv6) => Next::Route,
-            _ if packet.meta.is_from_fabric() || cast == Cast::Group => checked(cx, packet),
+            _ if packet.meta.is_from_fabric() => checked(cx, packet),
             _ => Next::NextHop,
         }
     }
 }
 
-impl Bridge {
-    #[inline]
-    fn unicast(&mut self, cx: &Cx<'_>, vrf: VrfId, mac: Mac) -> Option<(BridgeHit, Next)> {
-        match &self.last {
-            Some(last) if last.mac == mac && last.vrf == vrf => Some((last.hit, last.next)),
-            _ => {
-                let hit = cx.fib.bridge(vrf, mac)?;
-                let next = match cx.fib.next_hop(hit.nh) {
-                    FibNextHop::Discard => return None,
-                    FibNextHop::L2Receive => Next::Route,
-                    _ => Next::NextHop,
-                };
-                self.last = Some(Station { vrf, mac, hit, next });
-                Some((hit, next))
-            }
-        }
-    }
+#[inline(never)]
+fn look_up(cx: &Cx<'_>, vrf: VrfId, mac: Mac) -> Option<Station> {
+    let hit = cx.fib.bridge(vrf, mac)?;
+    let next = match cx.fib.next_hop(hit.nh) {
+        FibNextHop::Discard => return None,
+        FibNextHop::L2Receive => Next::Route,
+        _ => Next::NextHop,
+    };
+    Some(Station { key: key(vrf, mac), nh: hit.nh, label: hit.label, next })
 }
 
 /// A group's own entry for IPv4, else the VRF's broadcast tree.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use tables::{DropReason, Endpoints, FibNextHop, OuterHeader, TunnelEncap, TunnelHop, VifId};
-use wire::{Ethernet, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan, ethertype};
+use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan, ethertype};
 
 use crate::flow_hash::{entropy_port, flow_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
@@ -19,7 +19,7 @@ pub(crate) struct Encap {
 #[derive(Clone, Copy)]
 struct Uplink {
     vif: VifId,
-    mtu: usize,
+    mtu: u16,
     mac: Mac,
 }
 
@@ -55,36 +55,92 @@ impl Encap {
         if came_from(packet, hop) {
             return Err(DropReason::PktLoop);
         }
-        let uplink = self.uplink(cx, hop.vif)?;
-        let label = packet.meta.label.ok_or(DropReason::InvalidLabel)?;
-        // What names the flow is read before the headers move.
-        let port = match hop.encap {
-            TunnelEncap::MplsOverGre => 0,
-            _ => entropy_port(flow_hash(packet, cx.seed)),
-        };
-        let id = self.outer_id(packet);
-        prepare_payload(packet, hop.encap, uplink)?;
-        let length = hop.header.len() - OuterHeader::IP + packet.frame.len();
-        if length > uplink.mtu {
-            return Err(too_big(packet));
-        }
-        let varying = Varying { length, id, port, shim: shim(packet, hop.encap, label)? };
-        push(packet, hop, &varying)?;
+        let mtu = self.uplink(cx, hop.vif)?.mtu;
         packet.meta.tx_vif = hop.vif;
-        Ok(())
+        match (&hop.endpoints, hop.encap) {
+            (Endpoints::V4 { .. }, TunnelEncap::MplsOverUdp) => {
+                self.over_v4::<MplsOverUdp, 46>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V4 { .. }, TunnelEncap::MplsOverGre) => {
+                self.over_v4::<MplsOverGre, 42>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V4 { .. }, TunnelEncap::VxlanL3(mac)) => {
+                inner_ethernet(packet, mac, self.uplink(cx, hop.vif)?)?;
+                self.over_v4::<VxlanOverUdp, 50>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V4 { .. }, TunnelEncap::Vxlan) => {
+                self.over_v4::<VxlanOverUdp, 50>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V6 { .. }, TunnelEncap::MplsOverUdp) => {
+                self.over_v6::<MplsOverUdp>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V6 { .. }, TunnelEncap::MplsOverGre) => {
+                self.over_v6::<MplsOverGre>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V6 { .. }, TunnelEncap::VxlanL3(mac)) => {
+                inner_ethernet(packet, mac, self.uplink(cx, hop.vif)?)?;
+                self.over_v6::<VxlanOverUdp>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V6 { .. }, TunnelEncap::Vxlan) => {
+                self.over_v6::<VxlanOverUdp>(cx, packet, hop, mtu)
+            }
+        }
+    }
+
+    /// `N` bytes go in front: known here, so that their copy is a few moves and no offset in them is checked.
+    #[inline]
+    fn over_v4<E: Payload, const N: usize>(
+        &mut self,
+        cx: &Cx<'_>,
+        packet: &mut Packet<'_>,
+        hop: &TunnelHop,
+        mtu: u16,
+    ) -> Result<(), DropReason> {
+        // What names the flow is read before the headers move.
+        let port = E::port(cx, packet);
+        let id = self.outer_id(packet);
+        let shim = E::shim(packet)?;
+        let less = E::in_front(packet)?;
+        let length = outer_length(packet, N - OuterHeader::IP, less, mtu)?;
+        let front = packet.frame.replace::<N>(less).map_err(|_| DropReason::Push)?;
+        *front = *hop.header.front();
+        let (_, ip) =
+            front.split_first_chunk_mut::<{ OuterHeader::IP }>().ok_or(DropReason::Push)?;
+        let (ip, rest) = Ipv4::parse_mut(ip).ok_or(DropReason::Push)?;
+        ip.complete(length, id, hop.header.partial_checksum());
+        E::finish(rest, port, length.wrapping_sub(IPV4_HEADER), &shim).ok_or(DropReason::Push)
+    }
+
+    #[inline(never)]
+    fn over_v6<E: Payload>(
+        &mut self,
+        cx: &Cx<'_>,
+        packet: &mut Packet<'_>,
+        hop: &TunnelHop,
+        mtu: u16,
+    ) -> Result<(), DropReason> {
+        let port = E::port(cx, packet);
+        let shim = E::shim(packet)?;
+        let less = E::in_front(packet)?;
+        let template = hop.header.bytes();
+        let length = outer_length(packet, template.len() - OuterHeader::IP, less, mtu)?;
+        packet.frame.pull(usize::from(less)).map_err(|_| DropReason::Pull)?;
+        let front = packet.frame.push(template.len()).map_err(|_| DropReason::Push)?;
+        front.copy_from_slice(template);
+        let ip = front.get_mut(OuterHeader::IP..).ok_or(DropReason::Push)?;
+        let (ip, rest) = Ipv6::parse_mut(ip).ok_or(DropReason::Push)?;
+        let length = length.wrapping_sub(IPV6_HEADER);
+        ip.set_payload_length(length);
+        E::finish(rest, port, length, &shim).ok_or(DropReason::Push)
     }
 
     #[inline]
-    fn uplink(&mut self, cx: &Cx<'_>, vif: VifId) -> Result<Uplink, DropReason> {
-        match self.uplink {
-            Some(uplink) if uplink.vif == vif => Ok(uplink),
-            _ => {
-                let found = cx.fib.vif(vif).ok_or(DropReason::InvalidIf)?;
-                let uplink = Uplink { vif, mtu: usize::from(found.mtu), mac: found.mac };
-                self.uplink = Some(uplink);
-                Ok(uplink)
-            }
+    fn uplink(&mut self, cx: &Cx<'_>, vif: VifId) -> Result<&Uplink, DropReason> {
+        if self.uplink.is_none_or(|uplink| uplink.vif != vif) {
+            let found = cx.fib.vif(vif).ok_or(DropReason::InvalidIf)?;
+            self.uplink = Some(Uplink { vif, mtu: found.mtu, mac: found.mac });
         }
+        self.uplink.as_ref().ok_or(DropReason::InvalidIf)
     }
 
     /// The inner id where there is one (it helps whoever reads a capture), else a counter that skips 0.
@@ -108,47 +164,162 @@ fn came_from(packet: &Packet<'_>, hop: &TunnelHop) -> bool {
     }
 }
 
-/// Leaves in the frame exactly what the tunnel carries: an IP packet, or a frame.
-#[inline]
-fn prepare_payload(
-    packet: &mut Packet<'_>,
-    encap: TunnelEncap,
-    uplink: Uplink,
-) -> Result<(), DropReason> {
-    match (encap, packet.meta.layer) {
-        (TunnelEncap::MplsOverGre | TunnelEncap::MplsOverUdp, Layer::L3) => packet.strip(),
-        (TunnelEncap::VxlanL3(mac), Layer::L3) => inner_ethernet(packet, mac, uplink),
-        (TunnelEncap::VxlanL3(_), Layer::L2) => Err(DropReason::InvalidNh),
-        (_, Layer::L2) => Ok(()),
-        // A routed packet needs a router's MAC to travel in VXLAN.
-        (TunnelEncap::Vxlan, Layer::L3) => Err(DropReason::InvalidNh),
+const IPV4_HEADER: u16 = 20;
+const IPV6_HEADER: u16 = 40;
+
+/// What a tunnel carries and how: all that differs between encapsulations.
+trait Payload {
+    /// The last header before the payload.
+    type Shim;
+
+    /// Source port of the outer UDP header.
+    fn port(cx: &Cx<'_>, packet: &Packet<'_>) -> u16;
+
+    /// Made of the packet's label.
+    fn shim(packet: &Packet<'_>) -> Result<Self::Shim, DropReason>;
+
+    /// How many bytes of the frame are in front of what is carried: a packet or a frame.
+    fn in_front(packet: &Packet<'_>) -> Result<u16, DropReason>;
+
+    /// Completes the headers behind the outer IP header; `length` counts from there to the end of the packet.
+    fn finish(rest: &mut [u8], port: u16, length: u16, shim: &Self::Shim) -> Option<()>;
+}
+
+struct MplsOverUdp;
+struct MplsOverGre;
+struct VxlanOverUdp;
+
+impl Payload for MplsOverUdp {
+    type Shim = Mpls;
+
+    #[inline]
+    fn port(cx: &Cx<'_>, packet: &Packet<'_>) -> u16 {
+        entropy_port(flow_hash(packet, cx.seed))
+    }
+
+    #[inline]
+    fn shim(packet: &Packet<'_>) -> Result<Mpls, DropReason> {
+        let label = packet.meta.label.ok_or(DropReason::InvalidLabel)?;
+        let label = Label::try_from(label).map_err(|_| DropReason::InvalidLabel)?;
+        Ok(Mpls::bottom(label, if packet.meta.ttl == 0 { 64 } else { packet.meta.ttl }))
+    }
+
+    #[inline]
+    fn in_front(packet: &Packet<'_>) -> Result<u16, DropReason> {
+        Ok(match packet.meta.layer {
+            Layer::L2 => 0,
+            Layer::L3 => packet.meta.network,
+        })
+    }
+
+    #[inline]
+    fn finish(rest: &mut [u8], port: u16, length: u16, shim: &Mpls) -> Option<()> {
+        let (udp, rest) = Udp::parse_mut(rest)?;
+        udp.set_source_and_length(port, length);
+        shim.emit(rest)
     }
 }
 
-/// A routed packet in VXLAN: from the uplink's MAC to the far router's (section 7.3).
+impl Payload for MplsOverGre {
+    type Shim = Mpls;
+
+    #[inline]
+    fn port(_cx: &Cx<'_>, _packet: &Packet<'_>) -> u16 {
+        0
+    }
+
+    #[inline]
+    fn shim(packet: &Packet<'_>) -> Result<Mpls, DropReason> {
+        MplsOverUdp::shim(packet)
+    }
+
+    #[inline]
+    fn in_front(packet: &Packet<'_>) -> Result<u16, DropReason> {
+        MplsOverUdp::in_front(packet)
+    }
+
+    #[inline]
+    fn finish(rest: &mut [u8], _port: u16, _length: u16, shim: &Mpls) -> Option<()> {
+        let (_, rest) = Gre::parse_mut(rest)?;
+        shim.emit(rest)
+    }
+}
+
+impl Payload for VxlanOverUdp {
+    type Shim = Vxlan;
+
+    #[inline]
+    fn port(cx: &Cx<'_>, packet: &Packet<'_>) -> u16 {
+        MplsOverUdp::port(cx, packet)
+    }
+
+    #[inline]
+    fn shim(packet: &Packet<'_>) -> Result<Vxlan, DropReason> {
+        let vni = packet.meta.label.ok_or(DropReason::InvalidLabel)?;
+        let vni = Vni::try_from(vni).map_err(|_| DropReason::InvalidLabel)?;
+        Ok(Vxlan::new(vni))
+    }
+
+    /// A frame, whole. A routed packet needs a router's MAC to travel in VXLAN.
+    #[inline]
+    fn in_front(packet: &Packet<'_>) -> Result<u16, DropReason> {
+        match packet.meta.layer {
+            Layer::L2 => Ok(0),
+            Layer::L3 => Err(DropReason::InvalidNh),
+        }
+    }
+
+    #[inline]
+    fn finish(rest: &mut [u8], port: u16, length: u16, shim: &Vxlan) -> Option<()> {
+        let (udp, rest) = Udp::parse_mut(rest)?;
+        udp.set_source_and_length(port, length);
+        shim.emit(rest)
+    }
+}
+
+/// Length of the outer packet: `headers` and what is carried.
 #[inline]
-fn inner_ethernet(packet: &mut Packet<'_>, mac: Mac, uplink: Uplink) -> Result<(), DropReason> {
+fn outer_length(
+    packet: &Packet<'_>,
+    headers: usize,
+    less: u16,
+    mtu: u16,
+) -> Result<u16, DropReason> {
+    match u16::try_from(headers + packet.frame.len() - usize::from(less)) {
+        Ok(length) if length <= mtu => Ok(length),
+        _ => Err(too_big(packet)),
+    }
+}
+
+/// Makes a routed packet a frame to travel in VXLAN: from the uplink's MAC to the far router's (section 7.3).
+#[inline]
+fn inner_ethernet(packet: &mut Packet<'_>, mac: Mac, uplink: &Uplink) -> Result<(), DropReason> {
+    if packet.meta.layer == Layer::L2 {
+        return Err(DropReason::InvalidNh);
+    }
     if uplink.mac.is_zero() {
         return Err(DropReason::InterfaceDrop);
     }
-    packet.strip()?;
     let ethertype = match packet.meta.protocol {
         Protocol::Ipv6 => ethertype::IPV6,
         _ => ethertype::IPV4,
     };
-    let room = packet.frame.push(Ethernet::LEN).map_err(|_| DropReason::Push)?;
+    let room = packet.frame.replace::<{ Ethernet::LEN }>(packet.meta.network);
+    let room = room.map_err(|_| DropReason::Push)?;
+    packet.meta.network = INNER_NETWORK;
+    packet.meta.layer = Layer::L2;
     Ethernet::new(mac, uplink.mac, ethertype).emit(room).ok_or(DropReason::Push)
 }
+
+/// Where the network header is behind a new inner Ethernet header.
+const INNER_NETWORK: u16 = 14;
 
 /// Larger than the uplink carries. With DF, and always for IPv6, the sender is to be told, through the agent: there is
 /// no interface to it. Without DF the packet is to be fragmented, which the graph does not do yet; the reference names
 /// a failed fragmentation `InterfaceDrop`. (Section 15.)
 #[cold]
 fn too_big(packet: &Packet<'_>) -> DropReason {
-    let network = match packet.meta.layer {
-        Layer::L2 => packet.network(),
-        Layer::L3 => packet.frame.data(),
-    };
+    let network = packet.network();
     let dont_fragment = match packet.meta.protocol {
         Protocol::Ipv4 => Ipv4::parse(network).is_some_and(|(ip, _)| ip.dont_fragment()),
         Protocol::Ipv6 => true,
@@ -159,102 +330,4 @@ fn too_big(packet: &Packet<'_>) -> DropReason {
         (true, Cast::Unicast) => DropReason::TrapNoIf,
         (false, _) => DropReason::InterfaceDrop,
     }
-}
-
-/// The last header before the payload.
-#[inline]
-fn shim(packet: &Packet<'_>, encap: TunnelEncap, label: u32) -> Result<Shim, DropReason> {
-    match encap {
-        TunnelEncap::MplsOverGre | TunnelEncap::MplsOverUdp => {
-            let label = Label::try_from(label).map_err(|_| DropReason::InvalidLabel)?;
-            let ttl = if packet.meta.ttl == 0 { 64 } else { packet.meta.ttl };
-            Ok(Shim::Mpls(Mpls::bottom(label, ttl)))
-        }
-        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => {
-            let vni = Vni::try_from(label).map_err(|_| DropReason::InvalidLabel)?;
-            Ok(Shim::Vxlan(Vxlan::new(vni)))
-        }
-    }
-}
-
-enum Shim {
-    Mpls(Mpls),
-    Vxlan(Vxlan),
-}
-
-/// What differs between two packets of one tunnel.
-struct Varying {
-    /// From the outer IP header to the end.
-    length: usize,
-    id: u16,
-    port: u16,
-    shim: Shim,
-}
-
-/// The four headers over IPv4 have lengths known here, so that the copy is a few moves and no offset is checked.
-#[inline]
-fn push(packet: &mut Packet<'_>, hop: &TunnelHop, varying: &Varying) -> Result<(), DropReason> {
-    match (&hop.endpoints, hop.encap) {
-        (Endpoints::V4 { .. }, TunnelEncap::MplsOverUdp) => push_v4::<46>(packet, hop, varying),
-        (Endpoints::V4 { .. }, TunnelEncap::MplsOverGre) => push_v4::<42>(packet, hop, varying),
-        (Endpoints::V4 { .. }, _) => push_v4::<50>(packet, hop, varying),
-        (Endpoints::V6 { .. }, _) => push_v6(packet, hop, varying),
-    }
-}
-
-#[inline]
-fn push_v4<const N: usize>(
-    packet: &mut Packet<'_>,
-    hop: &TunnelHop,
-    varying: &Varying,
-) -> Result<(), DropReason> {
-    let template = hop.header.bytes().first_chunk::<N>().ok_or(DropReason::InvalidNh)?;
-    let room = packet.frame.push(N).map_err(|_| DropReason::Push)?;
-    let room = room.first_chunk_mut::<N>().ok_or(DropReason::Push)?;
-    *room = *template;
-    let (_, ip) = room.split_at_mut_checked(OuterHeader::IP).ok_or(DropReason::Push)?;
-    let (ip, rest) = Ipv4::parse_mut(ip).ok_or(DropReason::Push)?;
-    let length = u16::try_from(varying.length).map_err(|_| DropReason::InterfaceDrop)?;
-    ip.complete(length, varying.id, hop.header.partial_checksum());
-    finish(rest, hop.encap, length.saturating_sub(IPV4_HEADER), varying)
-}
-
-fn push_v6(packet: &mut Packet<'_>, hop: &TunnelHop, varying: &Varying) -> Result<(), DropReason> {
-    let template = hop.header.bytes();
-    let room = packet.frame.push(template.len()).map_err(|_| DropReason::Push)?;
-    room.copy_from_slice(template);
-    let ip = room.get_mut(OuterHeader::IP..).ok_or(DropReason::Push)?;
-    let (ip, rest) = Ipv6::parse_mut(ip).ok_or(DropReason::Push)?;
-    let length = varying.length.saturating_sub(Ipv6::LEN);
-    let length = u16::try_from(length).map_err(|_| DropReason::InterfaceDrop)?;
-    ip.set_payload_length(length);
-    finish(rest, hop.encap, length, varying)
-}
-
-const IPV4_HEADER: u16 = 20;
-
-/// From the UDP or GRE header on; `length` counts from there to the end of the packet.
-#[inline]
-fn finish(
-    rest: &mut [u8],
-    encap: TunnelEncap,
-    length: u16,
-    varying: &Varying,
-) -> Result<(), DropReason> {
-    let rest = match encap {
-        TunnelEncap::MplsOverGre => {
-            let (_, rest) = wire::Gre::parse_mut(rest).ok_or(DropReason::Push)?;
-            rest
-        }
-        _ => {
-            let (udp, rest) = Udp::parse_mut(rest).ok_or(DropReason::Push)?;
-            udp.set_source_and_length(varying.port, length);
-            rest
-        }
-    };
-    let written = match &varying.shim {
-        Shim::Mpls(mpls) => mpls.emit(rest),
-        Shim::Vxlan(vxlan) => vxlan.emit(rest),
-    };
-    written.ok_or(DropReason::Push)
 }

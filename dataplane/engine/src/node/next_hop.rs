@@ -1,6 +1,6 @@
 //! Act: one `match` on the compiled next hop (reference dataplane.md section 6).
 
-use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, VifId, VifKind};
+use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, NhId, VifId, VifKind};
 use wire::{Arp, ArpOperation, Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
 use crate::flow_hash::{Fields, flow_hash_of};
@@ -10,9 +10,11 @@ use crate::packet::{ArpStage, Hop, Layer, Outer, Packet, Protocol};
 /// How often a packet may be looked up again before it is called a loop.
 const MAX_PASSES: u8 = 4;
 
-/// Has no state.
+/// Remembers the last tunnel, so that it is not looked up for each packet: next hop 0, which discards, is none.
 #[derive(Default)]
-pub(crate) struct NextHop;
+pub(crate) struct NextHop {
+    tunnel: NhId,
+}
 
 impl Node for NextHop {
     const ID: NodeId = NodeId::NextHop;
@@ -26,11 +28,21 @@ impl Node for NextHop {
         NodeId::Drop,
     ];
 
+    fn begin(&mut self) {
+        self.tunnel = NhId(0);
+    }
+
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
-        let fib = cx.fib;
-        match fib.next_hop(packet.meta.nh) {
-            FibNextHop::Tunnel(_) => spend_hop(packet).map_or_else(Next::Drop, |()| Next::Encap),
+        let id = packet.meta.nh;
+        if id == self.tunnel && id.0 != 0 {
+            return into_tunnel(packet);
+        }
+        match cx.fib.next_hop(id) {
+            FibNextHop::Tunnel(_) => {
+                self.tunnel = id;
+                into_tunnel(packet)
+            }
             FibNextHop::Encap { vif, rewrite, family } => {
                 let result = match family {
                     NhFamily::Bridge => deliver_frame(packet, *vif),
@@ -38,26 +50,42 @@ impl Node for NextHop {
                 };
                 result.unwrap_or_else(Next::Drop)
             }
-            FibNextHop::L2Receive => receive_frame(packet),
-            FibNextHop::Ecmp(group) => choose(cx, packet, group),
-            FibNextHop::Translate { vrf, family } => {
-                if !another_pass(packet) {
-                    return Next::Drop(DropReason::PktLoop);
-                }
-                packet.meta.vrf = *vrf;
-                match family {
-                    NhFamily::Bridge => Next::Bridge,
-                    _ => Next::Route,
-                }
-            }
-            FibNextHop::Receive { vif } => receive_packet(cx, packet, *vif),
-            FibNextHop::Discard => Next::Drop(DropReason::Discard),
-            FibNextHop::Invalid => Next::Drop(DropReason::InvalidNh),
-            // To be resolved by the agent, whose interface does not exist here.
-            FibNextHop::Resolve => Next::Drop(DropReason::TrapNoIf),
-            // Replication is not part of the graph yet, so a tree reaches nobody.
-            FibNextHop::Flood(_) => Next::Drop(DropReason::L2NoRoute),
+            other => other_than_delivery(cx, packet, other),
         }
+    }
+}
+
+#[inline]
+fn into_tunnel(packet: &mut Packet<'_>) -> Next {
+    spend_hop(packet).map_or_else(Next::Drop, |()| Next::Encap)
+}
+
+/// Next hops that most packets do not meet, or only on their way to another.
+#[inline(never)]
+fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -> Next {
+    match hop {
+        FibNextHop::L2Receive => receive_frame(packet),
+        FibNextHop::Ecmp(group) => choose(cx, packet, group),
+        FibNextHop::Translate { vrf, family } => {
+            if !another_pass(packet) {
+                return Next::Drop(DropReason::PktLoop);
+            }
+            packet.meta.vrf = *vrf;
+            match family {
+                NhFamily::Bridge => Next::Bridge,
+                _ => Next::Route,
+            }
+        }
+        FibNextHop::Receive { vif } => receive_packet(cx, packet, *vif),
+        FibNextHop::Discard => Next::Drop(DropReason::Discard),
+        // Tunnel and Encap are not brought here.
+        FibNextHop::Invalid | FibNextHop::Tunnel(_) | FibNextHop::Encap { .. } => {
+            Next::Drop(DropReason::InvalidNh)
+        }
+        // To be resolved by the agent, whose interface does not exist here.
+        FibNextHop::Resolve => Next::Drop(DropReason::TrapNoIf),
+        // Replication is not part of the graph yet, so a tree reaches nobody.
+        FibNextHop::Flood(_) => Next::Drop(DropReason::L2NoRoute),
     }
 }
 
@@ -69,9 +97,9 @@ fn spend_hop(packet: &mut Packet<'_>) -> Result<(), DropReason> {
         return Ok(());
     }
     packet.meta.hop = Hop::Done;
-    let protocol = packet.meta.protocol;
-    let bytes = packet.network_mut();
-    let ttl = match protocol {
+    let at = usize::from(packet.meta.network);
+    let Some(bytes) = packet.frame.data_mut().get_mut(at..) else { return Err(DropReason::Pull) };
+    let ttl = match packet.meta.protocol {
         Protocol::Ipv4 => Ipv4::parse_mut(bytes).map(|(ip, _)| ip.decrement_ttl()),
         Protocol::Ipv6 => Ipv6::parse_mut(bytes).map(|(ip, _)| ip.decrement_hop_limit()),
         Protocol::Arp | Protocol::Other => None,
@@ -118,12 +146,10 @@ fn deliver_packet(
     if packet.meta.hop == Hop::Due && !is_agent(cx, vif) {
         spend_hop(packet)?;
     }
-    packet.strip()?;
-    let header = packet.frame.push(rewrite.len()).map_err(|_| DropReason::Push)?;
-    let [macs @ .., high, low] = header else { return Err(DropReason::Push) };
-    if let Some(macs) = macs.first_chunk_mut::<12>() {
-        *macs = *rewrite.first_chunk::<12>().unwrap_or(&[0; 12]);
-    }
+    // The header in place of what is in front of the packet; no node reads offsets after this.
+    let header = packet.frame.replace(packet.meta.network).map_err(|_| DropReason::Push)?;
+    *header = *rewrite;
+    let [.., high, low] = header;
     [*high, *low] = ethertype.to_be_bytes();
     packet.meta.tx_vif = vif;
     Ok(Next::VifTx)

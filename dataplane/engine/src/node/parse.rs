@@ -1,17 +1,33 @@
 //! Parse: one walk over the headers. From a workload everything goes on to be bridged; from the fabric only tunnel
 //! packets for a local endpoint go on to be decapsulated.
 
-use tables::{DropReason, FibNextHop, NhId, VifFlags, VifKind};
-use wire::protocol;
+use tables::{DropReason, FibNextHop, NhId, VifFlags, VifId, VifKind};
+use wire::{Mac, protocol};
 
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::inspect;
 use crate::packet::{Addresses, Cast, Fragment, Outer, Packet};
 
-/// Remembers the last local endpoint: most tunnel packets are for the same.
+/// Remembers the last local endpoint, and the uplink: most tunnel packets are for the same.
 #[derive(Default)]
 pub(crate) struct Parse {
-    endpoint: Option<(Outer, NhId)>,
+    endpoint: Option<Endpoint>,
+    uplink: Option<Uplink>,
+}
+
+#[derive(Clone, Copy)]
+struct Endpoint {
+    address: Outer,
+    nh: NhId,
+    /// Why packets for it are dropped, if they are.
+    refused: Option<DropReason>,
+}
+
+#[derive(Clone, Copy)]
+struct Uplink {
+    vif: VifId,
+    mac: Mac,
+    promiscuous: bool,
 }
 
 impl Node for Parse {
@@ -21,6 +37,7 @@ impl Node for Parse {
 
     fn begin(&mut self) {
         self.endpoint = None;
+        self.uplink = None;
     }
 
     #[inline]
@@ -47,27 +64,23 @@ impl Parse {
     /// Fabric input (reference dataplane.md section 10.1). What is not a tunnel packet for us would be cross-connected
     /// to the host, which has no interface here: its traffic stays in the kernel. So it ends as `InterfaceDrop`.
     fn fabric(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
-        if packet.meta.cast == Cast::Group || packet.meta.vlan.is_some() || !is_ours(cx, packet) {
+        if packet.meta.cast == Cast::Group
+            || packet.meta.vlan.is_some()
+            || !self.is_ours(cx, packet)
+        {
             return Next::Drop(DropReason::InterfaceDrop);
         }
         let (source, destination) = match outer_addresses(packet) {
             Some(addresses) => addresses,
             None => return Next::Drop(DropReason::InterfaceDrop),
         };
-        let nh = match self.endpoint {
-            Some((last, nh)) if last == destination => nh,
-            _ => {
-                let nh = route(cx, packet, destination);
-                self.endpoint = Some((destination, nh));
-                nh
-            }
+        let endpoint = match self.endpoint {
+            Some(last) if last.address == destination => last,
+            _ => *self.endpoint.insert(endpoint(cx, packet, destination)),
         };
-        packet.meta.nh = nh;
-        match cx.fib.next_hop(nh) {
-            FibNextHop::Receive { .. } => {}
-            FibNextHop::Discard => return Next::Drop(DropReason::Discard),
-            // Fabric to fabric: a node is no transit router (case H27).
-            _ => return Next::Drop(DropReason::InvalidSource),
+        packet.meta.nh = endpoint.nh;
+        if let Some(reason) = endpoint.refused {
+            return Next::Drop(reason);
         }
         packet.meta.outer = source;
         match (packet.meta.ip_protocol, packet.meta.fragment) {
@@ -77,14 +90,23 @@ impl Parse {
             _ => Next::NextHop,
         }
     }
+
+    /// Whether the frame is addressed to the uplink itself (case H20).
+    #[inline]
+    fn is_ours(&mut self, cx: &Cx<'_>, packet: &Packet<'_>) -> bool {
+        let uplink = match self.uplink {
+            Some(uplink) if uplink.vif == packet.meta.rx_vif => uplink,
+            _ => {
+                let Some(vif) = cx.fib.vif(packet.meta.rx_vif) else { return false };
+                let promiscuous = vif.flags.contains(VifFlags::PROMISCUOUS);
+                *self.uplink.insert(Uplink { vif: vif.id, mac: vif.mac, promiscuous })
+            }
+        };
+        packet.meta.station == uplink.mac || uplink.promiscuous
+    }
 }
 
-/// Whether the frame is addressed to the uplink itself (case H20).
-fn is_ours(cx: &Cx<'_>, packet: &Packet<'_>) -> bool {
-    let Some(vif) = cx.fib.vif(packet.meta.rx_vif) else { return false };
-    packet.meta.station == vif.mac || vif.flags.contains(VifFlags::PROMISCUOUS)
-}
-
+#[inline]
 fn outer_addresses(packet: &Packet<'_>) -> Option<(Outer, Outer)> {
     match packet.meta.addresses {
         Addresses::V4 { source, destination } => Some((Outer::V4(source), Outer::V4(destination))),
@@ -93,10 +115,18 @@ fn outer_addresses(packet: &Packet<'_>) -> Option<(Outer, Outer)> {
     }
 }
 
-fn route(cx: &Cx<'_>, packet: &Packet<'_>, destination: Outer) -> NhId {
-    match destination {
+#[inline(never)]
+fn endpoint(cx: &Cx<'_>, packet: &Packet<'_>, address: Outer) -> Endpoint {
+    let nh = match address {
         Outer::V4(address) => cx.fib.route(packet.meta.vrf, address).nh,
         Outer::V6(address) => cx.fib.route(packet.meta.vrf, address).nh,
         Outer::None => NhId(0),
-    }
+    };
+    let refused = match cx.fib.next_hop(nh) {
+        FibNextHop::Receive { .. } => None,
+        FibNextHop::Discard => Some(DropReason::Discard),
+        // Fabric to fabric: a node is no transit router (case H27).
+        _ => Some(DropReason::InvalidSource),
+    };
+    Endpoint { address, nh, refused }
 }

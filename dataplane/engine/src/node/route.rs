@@ -17,14 +17,22 @@ use crate::packet::{Addresses, Hop, Layer, Meta, Packet};
 pub(crate) struct Route {
     keys: ArrayVec<(VrfId, Ipv4Addr), BURST>,
     hits: [RouteHit; BURST],
-    /// Which key the next packet's is.
-    position: usize,
+    /// Which packets, the next one first, start a new key.
+    starts: u64,
+    /// How many keys were started.
+    started: usize,
     last6: Option<(VrfId, Ipv6Addr, RouteHit)>,
 }
 
 impl Default for Route {
     fn default() -> Route {
-        Route { keys: ArrayVec::new(), hits: [RouteHit::MISS; BURST], position: 0, last6: None }
+        Route {
+            keys: ArrayVec::new(),
+            hits: [RouteHit::MISS; BURST],
+            starts: 0,
+            started: 0,
+            last6: None,
+        }
     }
 }
 
@@ -39,15 +47,19 @@ impl Node for Route {
     #[inline]
     fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta>) {
         self.keys.clear();
-        self.position = 0;
+        (self.starts, self.started) = (0, 0);
+        let (mut bit, mut last) = (1u64, None);
         for meta in metas {
-            if let Addresses::V4 { destination, .. } = meta.addresses
-                && self.keys.last() != Some(&(meta.vrf, destination))
-            {
+            let Addresses::V4 { destination, .. } = meta.addresses else { continue };
+            let key = (meta.vrf, destination);
+            if last != Some(key) {
+                last = Some(key);
+                self.starts |= bit;
                 // No more packets than a burst has.
-                let gathered = self.keys.try_push((meta.vrf, destination));
+                let gathered = self.keys.try_push(key);
                 debug_assert!(gathered.is_ok());
             }
+            bit <<= 1;
         }
         cx.fib.route_burst(&self.keys, &mut self.hits);
         for hit in self.hits.iter().take(self.keys.len()) {
@@ -59,7 +71,7 @@ impl Node for Route {
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let meta = &mut *packet.meta;
         let hit = match meta.addresses {
-            Addresses::V4 { destination, .. } => self.inet(meta.vrf, destination),
+            Addresses::V4 { .. } => self.inet(),
             Addresses::V6 { destination, .. } => self.inet6(cx, meta.vrf, destination),
             Addresses::None => return Next::Drop(DropReason::InvalidProtocol),
         };
@@ -77,12 +89,10 @@ impl Node for Route {
 impl Route {
     /// The packets come in the order in which they were gathered.
     #[inline]
-    fn inet(&mut self, vrf: VrfId, address: Ipv4Addr) -> RouteHit {
-        if self.keys.get(self.position) != Some(&(vrf, address)) {
-            self.position += 1;
-            debug_assert_eq!(self.keys.get(self.position), Some(&(vrf, address)));
-        }
-        self.hits.get(self.position).copied().unwrap_or(RouteHit::MISS)
+    fn inet(&mut self) -> RouteHit {
+        self.started += usize::from(self.starts & 1 != 0);
+        self.starts >>= 1;
+        self.hits.get(self.started.wrapping_sub(1)).copied().unwrap_or(RouteHit::MISS)
     }
 
     #[inline]

@@ -279,7 +279,7 @@ fn next_hop_is_one_decision_for_each_kind() {
     ] {
         let mut packet = desk.parsed(&udp(Mac::GATEWAY, HERE, 64));
         packet.meta.nh = NhId(nh);
-        assert_eq!(desk.step(&mut NextHop, &mut packet), expected, "next hop {nh}");
+        assert_eq!(desk.step(&mut NextHop::default(), &mut packet), expected, "next hop {nh}");
         desk.done(packet);
     }
 }

@@ -1,15 +1,26 @@
 //! Send: to the interface's port on this worker, or to the worker that has it.
+//!
+//! What was sent is counted once for a run of packets that leave by one interface.
 
 use port::Frame;
-use tables::DropReason;
+use tables::{DropReason, VifId};
 
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::Meta;
 use crate::ports::Sent;
 
-/// Has no state.
+/// Remembers what was sent by the last interface and is not counted yet.
 #[derive(Default)]
-pub(crate) struct VifTx;
+pub(crate) struct VifTx {
+    sent: Sum,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    vif: VifId,
+    packets: u64,
+    bytes: u64,
+}
 
 impl End for VifTx {
     const ID: NodeId = NodeId::VifTx;
@@ -24,7 +35,12 @@ impl End for VifTx {
         let (bytes, vif) = (frame.len(), meta.tx_vif);
         match cx.ports.send(frame, vif, meta, cx.peers) {
             Ok(Sent::Port) => {
-                cx.counters.sent(vif, bytes);
+                if vif != self.sent.vif {
+                    self.finish(cx);
+                    self.sent.vif = vif;
+                }
+                self.sent.packets += 1;
+                self.sent.bytes += bytes as u64;
                 Ok(())
             }
             Ok(Sent::Peer) => Ok(()),
@@ -32,6 +48,14 @@ impl End for VifTx {
                 cx.counters.send_error(vif);
                 Err(refused)
             }
+        }
+    }
+
+    #[inline]
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        let Sum { vif, packets, bytes } = std::mem::take(&mut self.sent);
+        if packets != 0 {
+            cx.counters.sent(vif, packets, bytes);
         }
     }
 }
