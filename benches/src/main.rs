@@ -22,6 +22,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::row::Row;
 
+/// Before everything else on the machine that is not measured.
+const NICE: i32 = -15;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments) {
@@ -47,6 +50,10 @@ fn run(arguments: &[String]) -> Result<()> {
     let wanted = |workload: &str| {
         arguments.is_empty() || arguments.iter().any(|name| workload.contains(name.as_str()))
     };
+    // Programs that are started inherit it, so every system measured has it.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        println!("priority stays as it is: {error}");
+    }
     let mut rows: Vec<Row> = memory::measure(&wanted)?;
     rows.extend(veth::measure(&wanted)?);
     row::write(&rows)

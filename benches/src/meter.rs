@@ -3,6 +3,8 @@
 //! A burst lasts a few microseconds and so lies within one mode of a shared core; a mean over seconds would mix the
 //! modes at random. The tenth percentile is the clean core, the median what a user sees.
 
+use std::time::{Duration, Instant};
+
 /// Figures of one round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figures {
@@ -28,6 +30,17 @@ pub(crate) fn middle(values: impl IntoIterator<Item = f64>) -> Option<(f64, [f64
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     Some((*values.get(values.len() / 2)?, [*values.first()?, *values.last()?]))
+}
+
+/// TSC cycles a second.
+pub(crate) fn hertz() -> f64 {
+    let (start, cycles) = (Instant::now(), sys::tsc::cycles());
+    while start.elapsed() < Duration::from_millis(50) {
+        std::hint::spin_loop();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a twentieth of a second")]
+    let counted = (sys::tsc::cycles() - cycles) as f64;
+    counted / start.elapsed().as_secs_f64()
 }
 
 #[cfg(test)]

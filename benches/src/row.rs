@@ -31,6 +31,30 @@ pub(crate) struct Row {
     /// Mbit/s of TCP payload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mbit_per_second: Option<f64>,
+    /// Lowest and highest round of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mbit_spread: Option<[f64; 2]>,
+    /// Lowest and highest round of `mpps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mpps_spread: Option<[f64; 2]>,
+    /// Lowest and highest round of `ratio`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio_spread: Option<[f64; 2]>,
+    /// Packets that did not arrive at the rate at which the cycles are taken, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) loss_percent: Option<f64>,
+    /// Cores busy with other things just before; the cycles include them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) background_cores: Option<f64>,
+    /// Packets the system dropped by its own counters when sent as many as possible, in all rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drops: Option<u64>,
+    /// Round trip of a 64-byte ping in microseconds, median.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rtt_us_median: Option<f64>,
+    /// The same, 99th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rtt_us_p99: Option<f64>,
 }
 
 /// Prints the table and writes the summary.
@@ -46,7 +70,7 @@ pub(crate) fn write(rows: &[Row]) -> Result<()> {
         let spread =
             row.spread.map_or_else(|| "-".to_owned(), |[lo, hi]| format!("{lo:.0}..{hi:.0}"));
         println!(
-            "{:<34} {:<12} {:>8} {:>8} {:>15} {:>8} {:>8} {:>8} {:>7}{}",
+            "{:<34} {:<12} {:>8} {:>8} {:>15} {:>8} {:>8} {:>8} {:>7}{}{}{}",
             row.workload,
             row.system,
             number(row.cycles_per_packet, 0),
@@ -56,6 +80,10 @@ pub(crate) fn write(rows: &[Row]) -> Result<()> {
             number(row.instructions_per_packet, 0),
             number(row.mbit_per_second, 0),
             number(row.ratio, 2),
+            row.ratio_spread.map_or_else(String::new, |[lo, hi]| format!("  {lo:.2}..{hi:.2}")),
+            row.rtt_us_median.zip(row.rtt_us_p99).map_or_else(String::new, |(median, p99)| {
+                format!("  rtt {median:.0}/{p99:.0} us")
+            }),
             row.core_percent.map_or_else(String::new, |share| format!("  {share:.2} % of a core")),
         );
     }

@@ -43,7 +43,7 @@ pub use ping::{PingResult, ping};
 pub use program::{Background, have, missing_for_lab, output, run, tool};
 pub use site::{
     A_ADDRESS, B_ADDRESS, ENDPOINTS, GREEN_ONLY_ADDRESS, GREEN_VNI, RED_VNI, SUBNET, Site,
-    SiteOptions,
+    SiteOptions, remove_namespace,
 };
 pub use traffic::{tcp, tcp_server};
 pub use underlay::Underlay;

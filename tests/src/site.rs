@@ -99,8 +99,11 @@ impl SiteOptions {
     }
 }
 
-/// The namespace is ours, so is whatever runs in it.
-fn remove_namespace(namespace: &str) -> Result<()> {
+/// Removes a namespace of ours and ends whatever runs in it. None of this name is fine.
+///
+/// # Errors
+/// When something in it does not end.
+pub fn remove_namespace(namespace: &str) -> Result<()> {
     if !Path::new("/var/run/netns").join(namespace).exists() {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::meter::{Figures, middle};
+use crate::meter::{Figures, hertz, middle};
 use crate::row::Row;
 use scenario::Scenario;
 use site::Site;
@@ -84,17 +84,6 @@ fn run(mut burst: impl FnMut() -> usize) -> Result<Figures> {
         }
     }
     Figures::of(figures).context("no burst")
-}
-
-/// TSC cycles a second.
-fn hertz() -> f64 {
-    let (start, cycles) = (Instant::now(), sys::tsc::cycles());
-    while start.elapsed() < Duration::from_millis(50) {
-        std::hint::spin_loop();
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a twentieth of a second")]
-    let counted = (sys::tsc::cycles() - cycles) as f64;
-    counted / start.elapsed().as_secs_f64()
 }
 
 /// What callgrind runs: `bursts` bursts of the scenario (of the port shim alone when prefixed `shim:`).
