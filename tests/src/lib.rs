@@ -48,7 +48,7 @@ pub use site::{
 pub use traffic::{tcp, tcp_server};
 pub use underlay::Underlay;
 pub use verdict::Direction;
-pub use wait::{eventually, until};
+pub use wait::{eventually, pause, until};
 
 /// Says that a test is skipped, and why; `xtask test` lists these lines.
 pub fn skip(reason: &str) {

@@ -28,3 +28,12 @@ pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>)
 pub fn eventually(what: &str, limit: Duration, mut ask: impl FnMut() -> bool) -> Result<()> {
     until(what, limit, || ask().then_some(()))
 }
+
+/// Lets time pass, all of it, while something else is running.
+pub fn pause(length: Duration) {
+    let deadline = Instant::now() + length;
+    while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+        // May return early: others may have left this thread a token.
+        std::thread::park_timeout(left);
+    }
+}

@@ -168,7 +168,7 @@ fn headless(site: &mut Site) -> Result<()> {
         node.kill_agent()?;
     }
     say("both agents are dead");
-    std::thread::park_timeout(Duration::from_secs(10));
+    lab::pause(Duration::from_secs(10));
     for node in &mut site.nodes {
         node.start_agent()?;
     }
