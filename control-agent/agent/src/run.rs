@@ -171,6 +171,7 @@ impl Process {
             attach::Event::Attached(name, attachment) => {
                 self.take(Input::Attached(name, attachment));
             }
+            attach::Event::Uplink(uplink) => self.take(Input::Uplink(uplink)),
             attach::Event::Detached(name) => self.take(Input::Detached(name)),
             // Only now peers may be told that we have told everything.
             attach::Event::FirstPass => self.take(Input::Start),

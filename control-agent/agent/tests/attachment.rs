@@ -281,3 +281,16 @@ fn ids_that_could_not_be_written_are_written_as_soon_as_they_can_be() {
     until("the ids", || exists(&site.file("a", "state/ids.json")));
     assert_eq!(site.log("a").matches("ids.json: ").count(), 1, "{}", site.log("a"));
 }
+
+#[test]
+fn workloads_follow_a_new_mtu_of_the_uplink() {
+    let Some(mut site) = Site::new("u") else { return };
+    site.configure("a", "");
+    site.start("a");
+    let has = |site: &Site, mtu: &str| {
+        site.inside("red-a", "link show eth0").filter(|text| text.contains(mtu)).map(drop)
+    };
+    until("the workload", || has(&site, "mtu 1450 "));
+    must(&format!("ip -n {}-a link set eth1 mtu 1400", site.prefix));
+    until("the workload's new MTU", || has(&site, "mtu 1350 "));
+}

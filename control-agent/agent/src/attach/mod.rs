@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Attached(String, Attachment),
     /// A pair is gone.
     Detached(String),
+    /// The uplink has another MAC or MTU.
+    Uplink(Uplink),
     /// Every workload was tried once.
     FirstPass,
 }
@@ -75,6 +77,7 @@ struct Keeper {
 
 impl Keeper {
     async fn pass(&mut self, config: &Config) -> Result<(), AttachError> {
+        self.look_at_uplink().await;
         let node = &config.node.name;
         let devices = self.links.owned_by(node).await?;
         for (device, workload) in &devices {
@@ -97,18 +100,32 @@ impl Keeper {
             let _ = self.events.send(Event::Detached(name)).await;
         }
         for workload in &config.workloads {
-            if self.attached.get(&workload.name).is_some_and(|(known, _)| known == workload) {
+            let attachment = self.attachment(node, workload);
+            let known = self.attached.get(&workload.name);
+            if known.is_some_and(|known| known.0 == *workload && known.1 == attachment) {
                 continue;
             }
-            self.attach(node, workload).await;
+            self.attach(node, workload, attachment).await;
         }
         Ok(())
     }
 
-    async fn attach(&mut self, node: &str, workload: &Workload) {
+    /// One that is away (a device being replaced) counts as it was.
+    async fn look_at_uplink(&mut self) {
+        let Ok(uplink) = uplink(&self.links, &self.uplink.name).await else { return };
+        if uplink != self.uplink {
+            info!("uplink {}: MAC {}, MTU {}", uplink.name, uplink.mac, uplink.mtu);
+            self.uplink = uplink.clone();
+            let _ = self.events.send(Event::Uplink(uplink)).await;
+        }
+    }
+
+    fn attachment(&self, node: &str, workload: &Workload) -> Attachment {
         let device = stable::tap(node, &workload.name);
-        let mtu = workload.mtu.unwrap_or(mtu_behind(&self.uplink));
-        let attachment = Attachment { device, mtu };
+        Attachment { device, mtu: workload.mtu.unwrap_or(mtu_behind(&self.uplink)) }
+    }
+
+    async fn attach(&mut self, node: &str, workload: &Workload, attachment: Attachment) {
         let name = &workload.name;
         match pair::attach(&self.links, node, workload, &attachment).await {
             Ok(made) => {

@@ -50,6 +50,8 @@ pub(crate) enum Input {
     Attached(String, Attachment),
     /// A workload's interface pair is gone.
     Detached(String),
+    /// The uplink has another MAC or MTU.
+    Uplink(Uplink),
     /// Begin to talk to peers.
     Start,
     /// A new configuration.
@@ -169,6 +171,10 @@ impl Control {
             }
             Input::Detached(workload) => {
                 self.attached.remove(&workload);
+                self.workloads_changed();
+            }
+            Input::Uplink(uplink) => {
+                self.uplink = uplink;
                 self.workloads_changed();
             }
             Input::Start => {

@@ -428,6 +428,23 @@ fn what_was_removed_while_no_agent_ran_gives_its_ids_back() {
 }
 
 #[test]
+fn an_uplinks_new_mac_is_taken_as_ours_and_told() {
+    let mut world = World::new("\"vxlan\"");
+    world.start(0);
+    world.start(1);
+    world.pass(10);
+    let mac = Mac([2, 0, 0, 0, 0x99, 1]);
+    let uplink = Uplink { name: "eth1".to_owned(), mac, mtu: 1500 };
+    world.give(0, Input::Uplink(uplink));
+    world.settle();
+    let vif = world.nodes[0].wanted.get(&Key::Vif(tables::VifId(0)));
+    assert!(matches!(vif, Some(Object::Vif(vif)) if vif.mac == mac), "{vif:?}");
+    // The far end's routed VXLAN packets carry it inside.
+    let mut objects = world.nodes[1].wanted.values();
+    assert!(objects.any(|object| format!("{object:?}").contains(&format!("{mac:?}"))));
+}
+
+#[test]
 fn a_workload_counts_only_while_it_is_attached() {
     let mut world = World::new(ALL);
     world.start(0);
