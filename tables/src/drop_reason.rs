@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $number:literal $variant:ident $name:literal $label:literal;)*) => {
-        /// Why a packet was dropped. The discriminant is the original's number and the counter's index.
+        /// Why a packet was dropped. The discriminant is the counter's index: up to 54 the original's number, reasons of
+        /// our own behind.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[repr(u8)]
         pub enum DropReason {
@@ -140,6 +141,14 @@ reasons! {
     53 CloneFail "VP_DROP_CLONE_FAIL" "Clone Failures";
     /// Underlay ECMP index invalid (R21.4 on).
     54 InvalidUnderlayEcmp "VP_DROP_INVALID_UNDERLAY_ECMP" "Invalid underlay ECMP";
+    /// Broadcast or multicast above its interface's rate (ours, as are all from here on).
+    55 StormBroadcast "VP_DROP_STORM_BROADCAST" "Broadcast Storm";
+    /// Unknown unicast above its interface's rate.
+    56 StormUnicast "VP_DROP_STORM_UNICAST" "Unknown Unicast Storm";
+    /// ARP or neighbour discovery above its interface's rate.
+    57 StormArp "VP_DROP_STORM_ARP" "ARP Storm";
+    /// More for the agent than its interface's rate.
+    58 StormPunt "VP_DROP_STORM_PUNT" "Punt Storm";
 }
 
 impl DropReason {
@@ -167,6 +176,6 @@ mod tests {
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
         }
-        assert_eq!(DropReason::COUNT, 55);
+        assert_eq!(DropReason::COUNT, 59);
     }
 }

@@ -10,6 +10,7 @@ use crate::flow_hash::Seed;
 use crate::graph::Graph;
 use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
 use crate::ports::Ports;
+use crate::storm::{StormLimits, Storms};
 use crate::worker::{COMMANDS, Command, Event, Worker};
 
 /// What a worker is made of.
@@ -54,6 +55,15 @@ impl Engine {
     /// One worker a seat (at most 256), each connected with all others. `seed` makes flow hashes unpredictable: one
     /// random number a process.
     pub fn new(seats: impl IntoIterator<Item = Seat>, seed: Seed) -> (Engine, Vec<Worker>) {
+        Engine::limited(seats, seed, StormLimits::default())
+    }
+
+    /// The same with storm limits of its own.
+    pub fn limited(
+        seats: impl IntoIterator<Item = Seat>,
+        seed: Seed,
+        limits: StormLimits,
+    ) -> (Engine, Vec<Worker>) {
         let seats: Vec<Seat> = seats.into_iter().take(usize::from(u8::MAX)).collect();
         let count = u8::try_from(seats.len()).unwrap_or(u8::MAX);
         let pillows: Vec<Pillow> = seats.iter().map(|_| Pillow::new()).collect();
@@ -93,6 +103,7 @@ impl Engine {
                 pillow,
                 workers: Workers::new(id, count),
                 seed,
+                storms: Storms::new(limits),
                 burst: Burst::new(),
                 origins: arrayvec::ArrayVec::new(),
             });

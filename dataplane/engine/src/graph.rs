@@ -15,6 +15,8 @@ use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::node;
 use crate::packet::{Meta, Packet, Spread};
 use crate::ports::Ports;
+use crate::storm::{Storm, Storms};
+use crate::worker::Tick;
 
 /// What a step may use beside its packet. Made once a burst.
 pub(crate) struct Cx<'a> {
@@ -32,6 +34,10 @@ pub(crate) struct Cx<'a> {
     pub(crate) workers: Workers,
     /// Of flow hashes.
     pub(crate) seed: Seed,
+    /// This worker's buckets.
+    pub(crate) storms: &'a mut Storms,
+    /// When the turn began.
+    pub(crate) now: Tick,
 }
 
 impl Cx<'_> {
@@ -39,6 +45,11 @@ impl Cx<'_> {
     #[inline]
     pub(crate) fn prefetch_next_hop(&self, nh: NhId) {
         sys::prefetch::prefetch_read(self.fib.next_hop_entry(nh));
+    }
+
+    /// Whether an interface may cause one more of these now.
+    pub(crate) fn admit(&mut self, vif: VifId, storm: Storm) -> bool {
+        self.storms.admit(vif, storm, self.now)
     }
 }
 

@@ -181,6 +181,16 @@ impl TransportHeader {
     }
 }
 
+/// Whether it is a message of IPv6 neighbour discovery (RFC 4861: ICMPv6 types 133 to 137).
+pub(crate) fn is_neighbor_discovery(packet: &Packet<'_>) -> bool {
+    let meta = &packet.meta;
+    let kind = || packet.frame.data().get(usize::from(meta.transport)).copied();
+    meta.protocol == Protocol::Ipv6
+        && meta.ip_protocol == protocol::ICMPV6
+        && meta.fragment == Fragment::Whole
+        && kind().is_some_and(|kind| (133..=137).contains(&kind))
+}
+
 /// Completes a TCP or UDP checksum that a local stack left for its network card to finish. Right and wrong ones stay.
 #[inline]
 pub(crate) fn complete_checksum(packet: &mut Packet<'_>) {

@@ -8,6 +8,7 @@
 //! | `packet`, `inspect` | a packet's metadata, and the one look at its headers that fills it |
 //! | `flow_hash` | entropy ports, ECMP members, workers by flow |
 //! | `ports`, `hand_off` | where frames leave, here or on another worker |
+//! | `storm` | how much of what is flooded or punted an interface may cause |
 //! | `counters` | pages that workers write and anyone reads |
 //! | `engine` | the control thread's handle on all workers |
 //!
@@ -30,10 +31,12 @@ mod inspect;
 mod node;
 mod packet;
 mod ports;
+mod storm;
 mod worker;
 
 pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};
 pub use engine::{Busy, Engine, Seat};
 pub use flow_hash::Seed;
 pub use hand_off::{Wake, WorkerId};
+pub use storm::{Rate, StormLimits};
 pub use worker::{Event, Tick, Work, Worker};

@@ -13,6 +13,7 @@ use crate::graph::{Cx, Graph};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
 use crate::packet::Spread;
 use crate::ports::Ports;
+use crate::storm::Storms;
 
 /// Monotonic time in nanoseconds, taken by the caller once a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +91,7 @@ pub struct Worker {
     pub(crate) pillow: Pillow,
     pub(crate) workers: Workers,
     pub(crate) seed: Seed,
+    pub(crate) storms: Storms,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
 }
@@ -103,8 +105,6 @@ impl Worker {
     /// Obeys commands, moves what other workers handed over and what the ports have received through the graph, and
     /// flushes. Never waits. `now` is when the turn began; it is what ages and limits are judged by.
     pub fn turn(&mut self, now: Tick) -> Work {
-        // Nothing ages yet; the argument is the seam for what will.
-        let _ = now;
         let commands = if self.commands.is_empty() { 0 } else { self.obey() };
         let mut cx = Cx {
             fib: self.reader.enter(),
@@ -114,6 +114,8 @@ impl Worker {
             peers: &mut self.peers,
             workers: self.workers,
             seed: self.seed,
+            storms: &mut self.storms,
+            now,
         };
         self.graph.begin();
         let mut load = Load { burst: &mut self.burst, origins: &mut self.origins };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
+use engine::{Rate, StormLimits};
 
 /// The vRouter's forwarding engine: pinned poll-mode workers on AF_XDP, and the control socket they are told by.
 #[derive(Debug, Parser)]
@@ -37,9 +38,37 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) probe_neighbors: bool,
 
+    /// Broadcast and multicast frames a second that one interface may send; 0: as many as there are.
+    #[arg(long, default_value_t = 10_000, value_name = "RATE")]
+    pub(crate) storm_broadcast: u32,
+
+    /// Frames a second to unknown stations that one interface may send; 0: as many as there are.
+    #[arg(long, default_value_t = 10_000, value_name = "RATE")]
+    pub(crate) storm_unicast: u32,
+
+    /// ARP and neighbour discovery packets a second that one interface may send; 0: as many as there are.
+    #[arg(long, default_value_t = 1000, value_name = "RATE")]
+    pub(crate) storm_arp: u32,
+
+    /// Packets a second for the agent that one interface may cause; 0: as many as there are.
+    #[arg(long, default_value_t = 1000, value_name = "RATE")]
+    pub(crate) storm_punt: u32,
+
     /// What to log on stderr, as `info` or `vrouterd=debug`; `RUST_LOG` says the same.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
+}
+
+impl Options {
+    /// What one interface may cause.
+    pub(crate) fn storm_limits(&self) -> StormLimits {
+        StormLimits {
+            broadcast: Rate::per_second(self.storm_broadcast),
+            unknown_unicast: Rate::per_second(self.storm_unicast),
+            arp: Rate::per_second(self.storm_arp),
+            punt: Rate::per_second(self.storm_punt),
+        }
+    }
 }
 
 /// CPU numbers, in the order given, without duplicates.
@@ -95,6 +124,15 @@ mod tests {
         for text in ["", "a", "1,", "3-1", "1,1", "0-2,1", "9000"] {
             assert!(text.parse::<CoreList>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn storm_limits_are_the_engines_unless_given() {
+        let parse = |args: &[&str]| Options::parse_from([&["vrouterd"], args].concat());
+        assert_eq!(parse(&[]).storm_limits(), StormLimits::default());
+        let limits = parse(&["--storm-arp", "50", "--storm-punt", "0"]).storm_limits();
+        assert_eq!(limits.arp, Rate { per_second: 50, burst: 10 });
+        assert_eq!(limits.punt.per_second, 0);
     }
 
     #[test]

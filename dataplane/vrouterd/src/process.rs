@@ -148,7 +148,7 @@ fn make_engine(options: &Options, cores: &[usize], heartbeat: &Heartbeat) -> Res
         seats.push(Seat { reader: publisher.reader(), pool: pools.pool(), wake });
         bells.push(bell);
     }
-    let (engine, workers) = Engine::new(seats, Seed(random()));
+    let (engine, workers) = Engine::limited(seats, Seed(random()), options.storm_limits());
     let stop = Arc::new(AtomicBool::new(false));
     let polling = if options.busy { Polling::Busy } else { Polling::Adaptive };
     let mut threads = Vec::new();

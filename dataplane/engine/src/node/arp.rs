@@ -7,6 +7,7 @@ use wire::{ArpOperation, Ethernet, Mac};
 
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{ArpStage, Packet};
+use crate::storm::Storm;
 
 /// Has no state.
 #[derive(Default)]
@@ -19,6 +20,10 @@ impl Node for Arp {
 
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         packet.meta.arp = ArpStage::Seen;
+        // What comes through a tunnel was held to its rate where it began.
+        if !packet.meta.is_from_fabric() && !cx.admit(packet.meta.rx_vif, Storm::Arp) {
+            return Next::Drop(DropReason::StormArp);
+        }
         let arp = wire::Arp::parse(packet.network()).map(|(arp, _)| *arp);
         let Some((arp, operation)) = arp.and_then(|arp| Some((arp, arp.operation()?))) else {
             return Next::Drop(DropReason::InvalidArp);

@@ -4,7 +4,9 @@ use tables::{BridgeHit, DropReason, FibNextHop, NhId, VifFlags, VrfId};
 use wire::Mac;
 
 use crate::graph::{Cx, Next, Node, NodeId};
+use crate::inspect;
 use crate::packet::{ArpStage, Cast, Layer, Packet, Protocol};
+use crate::storm::Storm;
 
 /// Remembers the last station: most frames of a burst are for the gateway.
 #[derive(Default)]
@@ -56,17 +58,12 @@ impl Node for Bridge {
         }
         packet.meta.layer = Layer::L2;
         if cast == Cast::Group {
-            // Nobody wants the group, and there is no tree to flood.
-            let Some(hit) = group(cx, packet, station) else {
-                return Next::Drop(DropReason::L2NoRoute);
-            };
-            (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
-            return checked(cx, packet);
+            return to_group(cx, packet, station);
         }
         if self.last.key != key(packet.meta.vrf, station) {
             match look_up(cx, packet.meta.vrf, station) {
                 Some(found) => self.last = found,
-                None => return Next::Drop(DropReason::L2NoRoute),
+                None => return Next::Drop(unknown(cx, packet)),
             }
         }
         (packet.meta.nh, packet.meta.label) = (self.last.nh, self.last.label);
@@ -87,6 +84,40 @@ fn look_up(cx: &Cx<'_>, vrf: VrfId, mac: Mac) -> Option<Station> {
         _ => Next::NextHop,
     };
     Some(Station { key: key(vrf, mac), nh: hit.nh, label: hit.label, next })
+}
+
+fn to_group(cx: &mut Cx<'_>, packet: &mut Packet<'_>, station: Mac) -> Next {
+    if let Err(reason) = admit_group(cx, packet) {
+        return Next::Drop(reason);
+    }
+    // Nobody wants the group, and there is no tree to flood.
+    let Some(hit) = group(cx, packet, station) else {
+        return Next::Drop(DropReason::L2NoRoute);
+    };
+    (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
+    checked(cx, packet)
+}
+
+/// Holds an interface to its rate of frames to groups. ARP has paid before it comes here; what comes through a tunnel
+/// was held to its rate where it began.
+fn admit_group(cx: &mut Cx<'_>, packet: &Packet<'_>) -> Result<(), DropReason> {
+    if packet.meta.is_from_fabric() || packet.meta.arp == ArpStage::Seen {
+        return Ok(());
+    }
+    let (storm, reason) = match inspect::is_neighbor_discovery(packet) {
+        true => (Storm::Arp, DropReason::StormArp),
+        false => (Storm::Broadcast, DropReason::StormBroadcast),
+    };
+    if cx.admit(packet.meta.rx_vif, storm) { Ok(()) } else { Err(reason) }
+}
+
+/// Why a frame to a station that nobody knows is dropped.
+#[cold]
+fn unknown(cx: &mut Cx<'_>, packet: &Packet<'_>) -> DropReason {
+    if !packet.meta.is_from_fabric() && !cx.admit(packet.meta.rx_vif, Storm::UnknownUnicast) {
+        return DropReason::StormUnicast;
+    }
+    DropReason::L2NoRoute
 }
 
 /// A group's own entry for IPv4, else the VRF's broadcast tree.

@@ -20,6 +20,8 @@ use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::inspect;
 use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread};
 use crate::ports::Ports;
+use crate::storm::{StormLimits, Storms};
+use crate::worker::Tick;
 
 const VM: VifId = VifId(3);
 const UPLINK: VifId = VifId(0);
@@ -46,6 +48,7 @@ struct Desk {
     pool: FramePool,
     ports: Ports,
     peers: Peers,
+    storms: Storms,
 }
 
 impl Desk {
@@ -109,6 +112,7 @@ impl Desk {
             pool: pools.pool(),
             ports: Ports::new(),
             peers: Peers::new([]),
+            storms: Storms::new(StormLimits::default()),
         }
     }
 
@@ -123,6 +127,8 @@ impl Desk {
             peers: &mut self.peers,
             workers: Workers::new(WorkerId(0), 1),
             seed: Seed(1),
+            storms: &mut self.storms,
+            now: Tick(0),
         };
         node.begin();
         node.gather(&cx, std::iter::once(&packet.meta));

@@ -16,12 +16,20 @@ pub(crate) const UPLINK: VifId = VifId(0);
 /// The workload's vif.
 pub(crate) const PORT: VifId = VifId(3);
 
+/// The host's vif.
+pub(crate) const HOST: VifId = VifId(1);
+/// The vif of a second workload.
+pub(crate) const SECOND: VifId = VifId(4);
+
 const TO_HOST: NhId = NhId(10);
 const TO_WORKLOAD: NhId = NhId(11);
 /// The tunnel to the other side.
 pub(crate) const TO_PEER: NhId = NhId(12);
 const TO_VRF: NhId = NhId(13);
 const TO_ROUTER: NhId = NhId(14);
+/// To the host, by vhost0.
+pub(crate) const TO_VHOST: NhId = NhId(15);
+const TO_SECOND: NhId = NhId(16);
 
 /// What one side of the tunnel is.
 #[derive(Clone)]
@@ -59,6 +67,29 @@ pub(crate) fn program(here: &Side, there: &Side, tunnel: Tunnel) -> Vec<Op> {
     objects.extend(local(here));
     objects.extend(remote(here, there, tunnel));
     objects.into_iter().map(Op::Put).collect()
+}
+
+/// vhost0, the workload as seen from the host, and the host as seen from the workload.
+pub(crate) fn host(mac: Mac, workload: Ipv4Addr, host: Ipv4Addr) -> Vec<Op> {
+    let proxy = RouteFlags::ARP_PROXY;
+    let objects = [
+        Object::Vif(Vif { mac, ..vif(HOST, "vhost0", VifKind::Host, VrfId(0)) }),
+        next_hop(TO_VHOST, NhFamily::Inet, VrfId(0), NextHopKind::Receive(HOST)),
+        route(VrfId(0), workload, TO_WORKLOAD, None, RouteFlags::default()),
+        route(VRF, host, TO_VHOST, None, proxy),
+    ];
+    objects.map(Op::Put).into()
+}
+
+/// A second workload beside the first, in the same VRF.
+pub(crate) fn second(port: &str, mac: Mac, address: Ipv4Addr) -> Vec<Op> {
+    let rewrite = [&mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
+    let objects = [
+        Object::Vif(vif(SECOND, port, VifKind::Virtual, VRF)),
+        next_hop(TO_SECOND, NhFamily::Inet, VRF, NextHopKind::Encap { vif: SECOND, rewrite }),
+        route(VRF, address, TO_SECOND, None, RouteFlags::ARP_PROXY),
+    ];
+    objects.map(Op::Put).into()
 }
 
 fn vif(id: VifId, name: &str, kind: VifKind, vrf: VrfId) -> Vif {

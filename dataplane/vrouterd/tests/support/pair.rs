@@ -106,6 +106,11 @@ impl Pair {
         both.unwrap_or_else(|_| panic!("TCP does not get through: {self}"))
     }
 
+    /// Adds a namespace.
+    pub(crate) fn namespace(&mut self, name: &str) -> String {
+        self.lab.namespace(name)
+    }
+
     /// The place of the pair's files.
     pub(crate) fn lab(&self) -> &Lab {
         &self.lab

@@ -62,10 +62,18 @@ const ORDER: &[DropReason] = &[
 /// Printed behind them in the dpdk layout.
 const DPDK_ONLY: &[DropReason] = &[DropReason::VlanFwdTx, DropReason::VlanFwdEnq];
 
+/// Reasons the original does not have, behind all of its own.
+const OURS: &[DropReason] = &[
+    DropReason::StormBroadcast,
+    DropReason::StormUnicast,
+    DropReason::StormArp,
+    DropReason::StormPunt,
+];
+
 /// The counters that are not zero.
 pub(crate) fn counters(stats: &DropStats, layout: Layout) -> String {
     let own = if layout == Layout::Dpdk { DPDK_ONLY } else { &[] };
-    let reasons = ORDER.iter().chain(own).filter(|reason| stats.count(**reason) > 0);
+    let reasons = ORDER.iter().chain(own).chain(OURS).filter(|reason| stats.count(**reason) > 0);
     reasons.map(|reason| counter(*reason, stats)).collect()
 }
 
@@ -86,7 +94,8 @@ mod tests {
     #[test]
     fn every_reason_has_its_place_but_the_unused_and_the_debugged() {
         for reason in DropReason::ALL {
-            let places = ORDER.iter().chain(DPDK_ONLY).filter(|other| *other == reason).count();
+            let all = ORDER.iter().chain(DPDK_ONLY).chain(OURS);
+            let places = all.filter(|other| *other == reason).count();
             let hidden = matches!(reason, DropReason::Invalid | DropReason::ClonedOriginal);
             assert_eq!(places, usize::from(!hidden), "{reason:?}");
         }
