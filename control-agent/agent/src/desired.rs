@@ -81,8 +81,12 @@ pub(crate) struct Desired {
 }
 
 const UPLINK: VifId = VifId(0);
+const HOST: VifId = VifId(1);
 const FABRIC: VrfId = VrfId(0);
 const DISCARD: NhId = NhId(0);
+
+/// The host's interface: `vrouterd` makes it.
+const HOST_NAME: &str = "vhost0";
 
 /// The names OpenContrail gives the VRFs of the fabric and of a network.
 const FABRIC_NAME: &str = "default-domain:default-project:ip-fabric:__default__";
@@ -197,9 +201,25 @@ impl Build<'_> {
             flags: VifFlags::L3.with(VifFlags::L2),
             next_hop: None,
         }));
+        // As in the original it has the uplink's MAC, so that what the fabric sent to the node can go there as it is. The
+        // node's address stays on the uplink.
+        self.put(Object::Vif(Vif {
+            id: HOST,
+            name: HOST_NAME.to_owned(),
+            kind: VifKind::Host,
+            transport: Transport::Virtual,
+            vrf: FABRIC,
+            mcast_vrf: None,
+            mac: uplink.mac,
+            ip: None,
+            ip6: None,
+            mtu: uplink.mtu,
+            flags: VifFlags::L3.with(VifFlags::L2),
+            next_hop: None,
+        }));
         let none = NhFlags::default();
         let receive = self.next_hop("receive".to_owned(), NhFamily::Inet, FABRIC, none, || {
-            NextHopKind::Receive(UPLINK)
+            NextHopKind::Receive(HOST)
         })?;
         let own = Prefix::host(node.tunnel_endpoint);
         self.route(FABRIC, own, receive, RouteFlags::ARP_PROXY, (None, None));

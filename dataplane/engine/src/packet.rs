@@ -239,6 +239,12 @@ impl Meta {
         matches!(self.rx_kind, VifKind::Virtual | VifKind::VirtualVlan)
     }
 
+    /// Came in through the host's interface.
+    #[inline]
+    pub(crate) fn is_from_host(&self) -> bool {
+        matches!(self.rx_kind, VifKind::Host | VifKind::XenLl | VifKind::Gateway)
+    }
+
     /// Came in through the uplink.
     #[inline]
     pub(crate) fn is_from_fabric(&self) -> bool {

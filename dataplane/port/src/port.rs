@@ -69,6 +69,8 @@ pub enum PortMode {
     Native,
     /// AF_XDP behind a program on socket buffers.
     Generic,
+    /// A TAP device.
+    Tap,
 }
 
 /// What a port is and has counted.
@@ -99,7 +101,7 @@ pub struct PortInfo {
 /// Packets that a port or the kernel behind it did not deliver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortStatistics {
-    /// Received packets dropped by the kernel (larger than a chunk, bad descriptor).
+    /// Received packets that were dropped (larger than a chunk, bad descriptor or header).
     pub rx_dropped: u64,
     /// Received packets dropped because the receive ring was full.
     pub rx_ring_full: u64,
@@ -107,7 +109,7 @@ pub struct PortStatistics {
     pub rx_fill_ring_empty: u64,
     /// Fill descriptors the kernel called malformed.
     pub rx_invalid: u64,
-    /// Send descriptors the kernel called malformed.
+    /// Frames the kernel refused to send: malformed, or the device is down.
     pub tx_invalid: u64,
     /// Times the kernel found nothing to send.
     pub tx_ring_empty: u64,

@@ -40,6 +40,30 @@ pub fn mtu(device: &str) -> io::Result<u32> {
     u32::try_from(mtu).map_err(io::Error::other)
 }
 
+/// Gives the device with this name a MAC.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn set_mac(device: &str, mac: [u8; 6]) -> io::Result<()> {
+    ioctl(device, libc::SIOCSIFHWADDR, |request| {
+        let mut address =
+            libc::sockaddr { sa_family: libc::ARPHRD_ETHER, sa_data: Default::default() };
+        for (to, from) in address.sa_data.iter_mut().zip(mac) {
+            *to = from.cast_signed();
+        }
+        request.ifr_ifru.ifru_hwaddr = address;
+    })
+    .map(|_| ())
+}
+
+/// Gives the device with this name an MTU in bytes.
+///
+/// # Errors
+/// What the kernel answers; `EINVAL` for one that the device does not take.
+pub fn set_mtu(device: &str, mtu: u16) -> io::Result<()> {
+    ioctl(device, libc::SIOCSIFMTU, |request| request.ifr_ifru.ifru_mtu = mtu.into()).map(|_| ())
+}
+
 /// A request about a device. `fill` sets its argument, which must suit the request; what a
 /// pointer in it refers to must be as large as the request demands.
 pub(crate) fn ioctl(

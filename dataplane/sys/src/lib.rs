@@ -6,6 +6,7 @@
 //! | [`xsk`] | AF_XDP sockets: chunks to the kernel and back |
 //! | [`xdp`] | the steering programs: load, attach, maps, heartbeat |
 //! | [`device`], [`ethtool`] | index, MAC, offloads, speed, driver, queues of a device |
+//! | [`tap`] | TAP devices with a virtio-net header on every packet |
 //! | [`netns`] | running inside another network namespace |
 //! | [`affinity`] | pinning threads to processors |
 //! | [`eventfd`], [`epoll`] | waking and waiting |
@@ -28,6 +29,7 @@ pub mod eventfd;
 pub mod memory;
 pub mod netns;
 pub mod prefetch;
+pub mod tap;
 pub mod tsc;
 pub mod xdp;
 pub mod xsk;

@@ -144,7 +144,7 @@ impl Server {
     async fn ports_changed(&mut self) {
         for (link, kind) in self.ports.take_ready() {
             let manner =
-                if kind == VifKind::Physical { LinkManner::AsIs } else { LinkManner::Quiet };
+                if kind == VifKind::Virtual { LinkManner::Quiet } else { LinkManner::AsIs };
             if let Err(error) = self.kernel.set_up(link, manner).await {
                 tracing::warn!("{error:#}");
             }

@@ -501,7 +501,11 @@ fn local_objects_have_opencontrails_shape() {
     let (kind, _) =
         (node.wanted.get(&Key::Inet(VrfId(0), Prefix::host([192, 0, 2, 1].into()))), ());
     let Some(Object::Inet(own)) = kind else { panic!() };
-    assert_eq!(*node.next_hop(own.next_hop), NextHopKind::Receive(tables::VifId(0)));
+    assert_eq!(*node.next_hop(own.next_hop), NextHopKind::Receive(tables::VifId(1)));
+    let host = node.wanted.get(&Key::Vif(tables::VifId(1)));
+    let Some(Object::Vif(host)) = host else { panic!() };
+    assert_eq!((host.name.as_str(), host.kind), ("vhost0", tables::VifKind::Host));
+    assert_eq!((host.vrf, host.mac, host.ip), (VrfId(0), node.mac, None));
     assert_sound(&node.wanted);
 }
 

@@ -32,6 +32,7 @@ impl Node for Arp {
             return Next::Drop(DropReason::InvalidIf);
         };
         let decision = match operation {
+            _ if packet.meta.is_from_host() => from_host(cx, packet, vif, &arp, operation),
             ArpOperation::Request => request(cx, packet, vif, &arp),
             ArpOperation::Reply => Decision::Bridge,
         };
@@ -42,6 +43,8 @@ impl Node for Arp {
             }
             Decision::Bridge => Next::Bridge,
             Decision::Drop => Next::Drop(DropReason::InvalidArp),
+            // The uplink's ARP is the kernel's own: there is nobody to cross-connect to.
+            Decision::CrossConnect => Next::Drop(DropReason::InterfaceDrop),
         }
     }
 }
@@ -54,6 +57,8 @@ enum Decision {
     Bridge,
     /// Neither.
     Drop,
+    /// For the host's other neighbours, at the uplink.
+    CrossConnect,
 }
 
 /// Section 11.1. Probes and announcements are never answered (case H17).
@@ -75,6 +80,27 @@ fn request(cx: &Cx<'_>, packet: &Packet<'_>, vif: &FibVif, arp: &wire::Arp) -> D
     }
 }
 
+/// The same for the host's interface: link-local addresses are all here, whatever routes say, and what a route answers
+/// for is answered; the rest is no business of ours.
+fn from_host(
+    cx: &Cx<'_>,
+    packet: &Packet<'_>,
+    vif: &FibVif,
+    arp: &wire::Arp,
+    operation: ArpOperation,
+) -> Decision {
+    if operation == ArpOperation::Reply || arp.is_gratuitous() {
+        return Decision::CrossConnect;
+    }
+    if arp.target_ip().is_link_local() || vif.kind == VifKind::Gateway {
+        return Decision::Answer(vif.mac);
+    }
+    match request(cx, packet, vif, arp) {
+        Decision::Answer(mac) => Decision::Answer(mac),
+        _ => Decision::CrossConnect,
+    }
+}
+
 /// Section 11.2.
 fn proxy(cx: &Cx<'_>, packet: &Packet<'_>, vif: &FibVif, route: &RouteHit) -> Decision {
     let stitched = cx.fib.stitched_mac(route);
@@ -89,7 +115,7 @@ fn proxy(cx: &Cx<'_>, packet: &Packet<'_>, vif: &FibVif, route: &RouteHit) -> De
         return Decision::Drop;
     }
     let mac = stitched.unwrap_or(vif.mac);
-    if packet.meta.is_from_workload() {
+    if packet.meta.is_from_workload() || packet.meta.is_from_host() {
         return Decision::Answer(mac);
     }
     // A question from elsewhere is answered only by the node that has the workload (case H18).
@@ -124,7 +150,7 @@ fn kind_is(cx: &Cx<'_>, vif: tables::VifId, is: impl Fn(VifKind) -> bool) -> boo
     cx.fib.vif(vif).is_some_and(|vif| is(vif.kind))
 }
 
-/// Section 11.5: the reply is made in place. To a workload it leaves where the question came in; elsewhere it takes
+/// Section 11.5: the reply is made in place. To a workload or the host it leaves where the question came in; elsewhere it takes
 /// the way of the asker's bridge entry.
 fn answer(cx: &Cx<'_>, packet: &mut Packet<'_>, vif: &FibVif, arp: &wire::Arp, mac: Mac) -> Next {
     debug_assert_ne!(arp.target_ip(), Ipv4Addr::UNSPECIFIED, "no route is answered for 0.0.0.0");
@@ -137,7 +163,7 @@ fn answer(cx: &Cx<'_>, packet: &mut Packet<'_>, vif: &FibVif, arp: &wire::Arp, m
         ethernet.set_destination(arp.sender_mac());
         ethernet.set_source(mac);
     }
-    if packet.meta.is_from_workload() {
+    if packet.meta.is_from_workload() || packet.meta.is_from_host() {
         packet.meta.tx_vif = vif.id;
         return Next::VifTx;
     }

@@ -178,8 +178,9 @@ fn receive_frame(packet: &mut Packet<'_>) -> Next {
     }
 }
 
-/// To the host, if it has an interface here: the frame as it came from the fabric; from a workload readdressed to the
-/// host's MAC; what came out of a tunnel gets a header of its own.
+/// To the host, if it has an interface here: the frame as it came from the fabric; from a workload or the host itself
+/// readdressed to the host's MAC and without tags (reference dataplane.md section 2.4); what came out of a tunnel gets a
+/// header of its own.
 fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
     let host = cx
         .fib
@@ -200,12 +201,26 @@ fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
             return Next::Drop(DropReason::Push);
         }
     } else if !packet.meta.is_from_fabric()
-        && let Some((ethernet, _)) = Ethernet::parse_mut(packet.frame.data_mut())
+        && let Err(reason) = readdress(packet, host.mac)
     {
-        ethernet.set_destination(host.mac);
+        return Next::Drop(reason);
     }
     packet.meta.tx_vif = id;
     Next::VifTx
+}
+
+/// Puts an Ethernet header without tags, to this station, in place of the one there is.
+fn readdress(packet: &mut Packet<'_>, to: Mac) -> Result<(), DropReason> {
+    let source = Ethernet::parse(packet.frame.data()).map(|(ethernet, _)| ethernet.source());
+    let ethertype = match packet.meta.protocol {
+        Protocol::Ipv4 => ethertype::IPV4,
+        Protocol::Ipv6 => ethertype::IPV6,
+        Protocol::Arp | Protocol::Other => return Err(DropReason::InvalidProtocol),
+    };
+    packet.pull(packet.meta.network)?;
+    let header = Ethernet::new(to, source.unwrap_or(Mac::GATEWAY), ethertype);
+    let room = packet.frame.push(Ethernet::LEN).map_err(|_| DropReason::Push)?;
+    header.emit(room).ok_or(DropReason::Push)
 }
 
 /// One member by the flow's hash; positions are stable, so only flows of a member that goes away move (case H28).

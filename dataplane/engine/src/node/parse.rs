@@ -1,12 +1,12 @@
 //! Parse: one walk over the headers. From a workload everything goes on to be bridged; from the fabric only tunnel
-//! packets for a local endpoint go on to be decapsulated.
+//! packets for a local endpoint go on to be decapsulated; what the host sends is answered (ARP) or routed.
 
 use tables::{DropReason, FibNextHop, NhId, VifFlags, VifId, VifKind};
 use wire::{Mac, protocol};
 
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::inspect;
-use crate::packet::{Addresses, Cast, Fragment, Outer, Packet};
+use crate::packet::{Addresses, Cast, Fragment, Outer, Packet, Protocol};
 
 /// Remembers the last local endpoint, and the uplink: most tunnel packets are for the same.
 #[derive(Default)]
@@ -33,7 +33,7 @@ struct Uplink {
 impl Node for Parse {
     const ID: NodeId = NodeId::Parse;
     const EDGES: &'static [NodeId] =
-        &[NodeId::Bridge, NodeId::Decap, NodeId::NextHop, NodeId::Drop];
+        &[NodeId::Bridge, NodeId::Arp, NodeId::Route, NodeId::Decap, NodeId::NextHop, NodeId::Drop];
 
     fn begin(&mut self) {
         self.endpoint = None;
@@ -54,9 +54,20 @@ impl Node for Parse {
                 Next::Bridge
             }
             VifKind::Physical => self.fabric(cx, packet),
-            // What the host sends enters with vhost0's own handling; until then it is no source of tenant traffic.
+            VifKind::Host | VifKind::XenLl | VifKind::Gateway => host(packet),
+            // The agent's interface is not here, and the others receive nothing.
             _ => Next::Drop(DropReason::InterfaceDrop),
         }
+    }
+}
+
+/// Input from the host (reference dataplane.md sections 2.3 and 10.1): ARP is answered or not, IP to one station is
+/// routed in the interface's VRF. All else would be cross-connected to the uplink, which the kernel has for itself.
+fn host(packet: &Packet<'_>) -> Next {
+    match (packet.meta.protocol, packet.meta.cast) {
+        (Protocol::Arp, _) => Next::Arp,
+        (Protocol::Ipv4 | Protocol::Ipv6, Cast::Unicast) => Next::Route,
+        _ => Next::Drop(DropReason::InterfaceDrop),
     }
 }
 

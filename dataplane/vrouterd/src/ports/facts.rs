@@ -104,6 +104,7 @@ fn add(row: &mut PortRow, info: &PortInfo) {
     row.backend = match info.mode {
         PortMode::Native => Backend::AfXdp { mode: XdpMode::Native, copy },
         PortMode::Generic => Backend::AfXdp { mode: XdpMode::Generic, copy },
+        PortMode::Tap => Backend::Tap,
         PortMode::Memory => Backend::Memory,
         PortMode::File => Backend::Pcap,
     };

@@ -5,7 +5,8 @@
 //! | `open` | opening a device: what may wait in the kernel, in a thread of its own |
 //! | `facts` | devices, ports and counters in the rows of interfaces |
 //!
-//! A vif's port is missing (no such device), opening, failed (tried again ever more rarely), or open. Everything else
+//! A host's vif has a device of our making: it is opened without waiting for one, and made anew when somebody deletes
+//! it. A vif's port is missing (no such device), opening, failed (tried again ever more rarely), or open. Everything else
 //! is a change from one to the other, made by [`Ports::want`], [`Ports::links_changed`], [`Ports::opened`] and
 //! [`Ports::retry`]. Closing never waits: the worker closes, and the port comes back as an event.
 
@@ -17,7 +18,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use engine::{Busy, CounterReader, Engine, Event, WorkerId};
-use port::{FramePools, Port, PortInfo, XskDevice};
+use port::{FramePools, PortInfo};
 use sys::ethtool::LinkSpeed;
 use tables::{Transport, Vif, VifId, VifKind};
 use tokio::sync::mpsc;
@@ -27,7 +28,7 @@ use crate::links::Links;
 
 pub(crate) use facts::Facts;
 pub(crate) use open::Ground;
-use open::{Opened, Order};
+use open::{Device, HostLink, Opened, Order};
 
 /// How long the first repetition of a failed opening waits, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -65,6 +66,8 @@ pub(crate) struct Ports {
 struct Slot {
     device: String,
     kind: VifKind,
+    /// What a device of our making is to be.
+    host: HostLink,
     state: State,
     /// How long the last failed opening was followed by waiting.
     pause: Duration,
@@ -84,7 +87,7 @@ enum State {
 }
 
 struct OpenDevice {
-    device: XskDevice,
+    device: Device,
     queues: Vec<(u16, WorkerId)>,
     first: WorkerId,
     infos: BTreeMap<u16, PortInfo>,
@@ -131,17 +134,25 @@ impl Ports {
             self.slots.remove(&vif);
             return;
         };
-        let known = self.slots.get(&vif);
-        if known.is_some_and(|slot| slot.device == wanted.name && slot.kind == wanted.kind) {
+        let host = HostLink { mac: wanted.mac, mtu: wanted.mtu };
+        let known = self.slots.get_mut(&vif);
+        if let Some(slot) = known
+            && slot.device == wanted.name
+            && slot.kind == wanted.kind
+        {
+            if std::mem::replace(&mut slot.host, host) != host {
+                change_host(slot, &self.ground.pools);
+            }
             return;
         }
+        let known = self.slots.get(&vif);
         if known.is_none() {
             self.counters.clear_vif(vif);
         }
         self.close(vif);
         let state = if has_device(wanted) { State::Missing } else { State::Portless };
         let (device, kind, pause) = (wanted.name.clone(), wanted.kind, Duration::ZERO);
-        self.slots.insert(vif, Slot { device, kind, state, pause });
+        self.slots.insert(vif, Slot { device, kind, host, state, pause });
         self.begin(vif, links);
     }
 
@@ -162,11 +173,19 @@ impl Ports {
         let Some(slot) = self.slots.get(&vif) else { return };
         let link = links.named(&slot.device);
         match (&slot.state, link) {
-            (State::Open(open), Some(link)) if open.device.ifindex() == link.index => {
-                if let Err(error) = open.device.set_mac(link.mac.0) {
-                    tracing::warn!("{error}");
+            (State::Open(open), link) => match (&open.device, link) {
+                (Device::Found(device), Some(link)) if device.ifindex() == link.index => {
+                    if let Err(error) = device.set_mac(link.mac.0) {
+                        tracing::warn!("{error}");
+                    }
                 }
-            }
+                // What was heard may be of a predecessor's.
+                (made @ Device::Made { .. }, _) if made.is_there() => {}
+                _ => {
+                    self.close(vif);
+                    self.begin(vif, links);
+                }
+            },
             // Its outcome is judged by the links as they are then.
             (State::Portless | State::Opening { .. }, _) => {}
             _ => {
@@ -212,7 +231,7 @@ impl Ports {
         let index =
             self.slots.get(&vif).and_then(|slot| links.named(&slot.device)).map(|l| l.index);
         match result {
-            Ok(opened) if current && index == Some(opened.device.ifindex()) => {
+            Ok(opened) if current && is_current(&opened.device, index) => {
                 self.take_over(vif, opened);
             }
             Ok(opened) => {
@@ -251,8 +270,10 @@ impl Ports {
         }
         self.endpoints = endpoints;
         for slot in self.slots.values() {
-            if let State::Open(open) = &slot.state {
-                steer(&open.device, &self.endpoints);
+            if let State::Open(open) = &slot.state
+                && let Device::Found(device) = &open.device
+            {
+                steer(device, &self.endpoints);
             }
         }
     }
@@ -309,8 +330,8 @@ impl Ports {
         if matches!(slot.state, State::Portless | State::Open(_) | State::Opening { .. }) {
             return;
         }
-        let (device, kind) = (slot.device.clone(), slot.kind);
-        if links.named(&device).is_none() {
+        let (device, kind, host) = (slot.device.clone(), slot.kind, slot.host);
+        if links.named(&device).is_none() && !open::makes_device(kind) {
             tracing::info!("vif {vif}: there is no device {device} yet");
             return self.set(vif, State::Missing);
         }
@@ -322,7 +343,7 @@ impl Ports {
         self.load(first, kind, 1);
         let (ground, outcomes) = (self.ground.clone(), self.outcomes.clone());
         tokio::task::spawn_blocking(move || {
-            let order = Order { device, kind, first };
+            let order = Order { device, kind, first, host };
             let result = open::open(&ground, &order);
             if let Err(lost) = outcomes.send(Outcome { vif, attempt, result })
                 && let Ok(opened) = lost.0.result
@@ -336,7 +357,9 @@ impl Ports {
         let Opened { device, queues, speed, driver } = opened;
         let Some(slot) = self.slots.get_mut(&vif) else { return };
         let State::Opening { first, .. } = slot.state else { return };
-        steer(&device, &self.endpoints);
+        if let Device::Found(device) = &device {
+            steer(device, &self.endpoints);
+        }
         let mut open = OpenDevice {
             queues: queues.iter().map(|(queue, worker, _)| (*queue, *worker)).collect(),
             infos: BTreeMap::new(),
@@ -350,8 +373,7 @@ impl Ports {
             open.infos.insert(queue, port.info());
             // What it replaces, if that is still to be removed, comes back by itself.
             self.overdue.retain(|other| *other != (worker, vif, queue));
-            if let Err((busy, mut port)) = self.engine.add_port(worker, vif, queue, Box::new(port))
-            {
+            if let Err((busy, mut port)) = self.engine.add_port(worker, vif, queue, port) {
                 tracing::error!("vif {vif} queue {queue}: {busy}; it carries nothing");
                 port.close(&mut pool);
                 open.queues.retain(|(other, _)| *other != queue);
@@ -366,6 +388,8 @@ impl Ports {
         self.ready.push((open.device.ifindex(), slot.kind));
         slot.pause = Duration::ZERO;
         slot.state = State::Open(Box::new(open));
+        // It may be wanted otherwise than when its opening began.
+        change_host(slot, &self.ground.pools);
     }
 
     fn fail(&mut self, vif: VifId, message: String, links: &Links) {
@@ -374,7 +398,7 @@ impl Ports {
         if let State::Opening { first, .. } = slot.state {
             self.load(first, kind, -1);
         }
-        if links.named(&device).is_none() {
+        if links.named(&device).is_none() && !open::makes_device(kind) {
             return self.set(vif, State::Missing);
         }
         tracing::warn!("vif {vif}: {message}");
@@ -430,13 +454,28 @@ impl Ports {
     }
 }
 
+/// Whether an opened device is the one of that name now. One we made is: nobody else can have it.
+fn is_current(device: &Device, index: Option<IfIndex>) -> bool {
+    matches!(device, Device::Made { .. }) || index == Some(device.ifindex())
+}
+
+/// Makes the host's end, where it is open, as it is wanted now.
+fn change_host(slot: &Slot, pools: &FramePools) {
+    if let State::Open(open) = &slot.state
+        && let Device::Made { name, .. } = &open.device
+        && let Err(error) = open::set_up_host(name, slot.host, pools)
+    {
+        tracing::warn!("{name}: {error}");
+    }
+}
+
 /// Whether a vif of this kind is a kernel device here.
 fn has_device(vif: &Vif) -> bool {
-    matches!(vif.kind, VifKind::Physical | VifKind::Virtual)
+    matches!(vif.kind, VifKind::Physical | VifKind::Virtual | VifKind::Host)
         && matches!(vif.transport, Transport::Virtual | Transport::Ethernet)
 }
 
-fn steer(device: &XskDevice, endpoints: &[IpAddr]) {
+fn steer(device: &port::XskDevice, endpoints: &[IpAddr]) {
     if let Err(error) = device.set_endpoints(endpoints) {
         tracing::error!("{error}");
     }
@@ -444,8 +483,9 @@ fn steer(device: &XskDevice, endpoints: &[IpAddr]) {
 
 /// Takes the program off an uplink, for its packets are the kernel's again. On a workload's device it stays: a tenant's
 /// frame must never enter the host's stack.
-fn leave(device: XskDevice, kind: VifKind) {
+fn leave(device: Device, kind: VifKind) {
     if kind == VifKind::Physical
+        && let Device::Found(device) = device
         && let Err(error) = device.release()
     {
         tracing::debug!("{error}");

@@ -1,12 +1,18 @@
 //! Opening a device: everything that may wait in the kernel, away from the control thread.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use engine::WorkerId;
-use port::{FramePools, Heartbeat, Port, PortMode, Umem, XskConfig, XskDevice, XskPort};
+use port::{
+    FramePool, FramePools, Heartbeat, Port, PortMode, Tap, TapPort, Umem, XskConfig, XskDevice,
+};
 use sys::ethtool::LinkSpeed;
 use tables::{VifKind, limits};
+use wire::Mac;
+
+use crate::kernel::IfIndex;
 
 /// What all openings have in common.
 #[derive(Clone)]
@@ -24,12 +30,50 @@ pub(crate) struct Order {
     pub(crate) kind: VifKind,
     /// The worker of queue 0; further queues go to the workers after it, round and round.
     pub(crate) first: WorkerId,
+    /// What a device that is made is to be.
+    pub(crate) host: HostLink,
+}
+
+/// How the host's end of vhost0 is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HostLink {
+    pub(crate) mac: Mac,
+    pub(crate) mtu: u16,
+}
+
+/// The device behind a port.
+pub(crate) enum Device {
+    /// One of the kernel's, with our program on it.
+    Found(Box<XskDevice>),
+    /// One we made, which goes when its port is closed.
+    Made { name: String, ifindex: IfIndex },
+}
+
+impl Device {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Device::Found(device) => device.name(),
+            Device::Made { name, .. } => name,
+        }
+    }
+
+    pub(crate) fn ifindex(&self) -> IfIndex {
+        match self {
+            Device::Found(device) => device.ifindex(),
+            Device::Made { ifindex, .. } => *ifindex,
+        }
+    }
+
+    /// Whether it is still there, whatever was heard of it so far.
+    pub(crate) fn is_there(&self) -> bool {
+        sys::device::index(self.name()).is_ok_and(|index| index == self.ifindex())
+    }
 }
 
 /// An open device, and a port for each of its queues.
 pub(crate) struct Opened {
-    pub(crate) device: XskDevice,
-    pub(crate) queues: Vec<(u16, WorkerId, XskPort)>,
+    pub(crate) device: Device,
+    pub(crate) queues: Vec<(u16, WorkerId, Box<dyn Port>)>,
     pub(crate) speed: Option<LinkSpeed>,
     pub(crate) driver: Option<String>,
 }
@@ -50,6 +94,9 @@ impl Opened {
 /// # Errors
 /// One line that says what was refused.
 pub(crate) fn open(ground: &Ground, order: &Order) -> Result<Opened, String> {
+    if makes_device(order.kind) {
+        return make(ground, order);
+    }
     let name = order.device.as_str();
     let device = match order.kind {
         VifKind::Physical => XskDevice::uplink(name, &ground.heartbeat),
@@ -64,39 +111,80 @@ pub(crate) fn open(ground: &Ground, order: &Order) -> Result<Opened, String> {
     }
     let speed = sys::ethtool::link_speed(name).ok();
     let driver = sys::ethtool::driver(name).ok();
-    let mut opened = Opened { device, queues: Vec::new(), speed, driver };
     let mut pool = ground.pools.pool();
-    for queue in 0..opened.device.queues() {
-        let mut config = match order.kind {
-            VifKind::Physical => XskConfig::uplink(queue),
-            _ => XskConfig::workload(queue),
-        };
-        match share(config.receive_frames, ground.pools.free_frames()) {
-            Some(frames) => config.receive_frames = frames,
-            None => {
-                opened.close(&ground.pools);
-                return Err(format!(
-                    "{name}: packet buffers are used up; start with more --frames"
-                ));
-            }
-        }
+    let mode = device.mode();
+    let queues = device.queues();
+    let mut ports: Vec<(u16, WorkerId, Box<dyn Port>)> = Vec::new();
+    let opened = (0..queues).try_for_each(|queue| {
         let worker = worker_of(order.first, queue, ground.workers);
-        let slot = u32::from(worker.0);
-        match opened.device.open(&ground.umem, config, slot, &mut pool) {
-            Ok(port) => {
-                let queue = u16::try_from(queue).unwrap_or(u16::MAX);
-                opened.queues.push((queue, worker, port));
-            }
-            Err(error) => {
-                opened.close(&ground.pools);
-                return Err(error.to_string());
-            }
-        }
+        let port = open_queue(ground, order, &device, (queue, worker), &mut pool)?;
+        ports.push((u16::try_from(queue).unwrap_or(u16::MAX), worker, port));
+        Ok(())
+    });
+    let result = Opened { device: Device::Found(Box::new(device)), queues: ports, speed, driver };
+    if let Err(message) = opened {
+        result.close(&ground.pools);
+        return Err(message);
     }
-    if opened.device.mode() == PortMode::Generic {
+    if mode == PortMode::Generic {
         tracing::warn!("{name}: the driver has no native XDP; the slow generic mode is used");
     }
-    Ok(opened)
+    Ok(result)
+}
+
+fn open_queue(
+    ground: &Ground,
+    order: &Order,
+    device: &XskDevice,
+    (queue, worker): (u32, WorkerId),
+    pool: &mut FramePool,
+) -> Result<Box<dyn Port>, String> {
+    let mut config = match order.kind {
+        VifKind::Physical => XskConfig::uplink(queue),
+        _ => XskConfig::workload(queue),
+    };
+    config.receive_frames =
+        share(config.receive_frames, ground.pools.free_frames()).ok_or_else(|| {
+            format!("{}: packet buffers are used up; start with more --frames", order.device)
+        })?;
+    let port = device.open(&ground.umem, config, u32::from(worker.0), pool);
+    port.map(|port| Box::new(port) as Box<dyn Port>).map_err(|error| error.to_string())
+}
+
+/// Whether the device of such a vif is made rather than found.
+pub(crate) fn makes_device(kind: VifKind) -> bool {
+    kind == VifKind::Host
+}
+
+/// Makes vhost0: a TAP that lives as long as its port. The kernel gives it no address by itself.
+fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
+    let name = order.device.as_str();
+    let tap = Tap::create(name).map_err(|error| format!("{name}: cannot make a TAP: {error}"))?;
+    without_link_local(name);
+    set_up_host(name, order.host, &ground.pools)
+        .map_err(|error| format!("{name}: cannot set it up: {error}"))?;
+    let ifindex = sys::device::index(name).map_err(|error| format!("{name}: {error}"))?;
+    let device = Device::Made { name: name.to_owned(), ifindex };
+    let queues = vec![(0, order.first, Box::new(TapPort::new(tap)) as Box<dyn Port>)];
+    Ok(Opened { device, queues, speed: None, driver: None })
+}
+
+/// Gives the host's end its MAC, and the MTU as far as packet buffers take it.
+pub(crate) fn set_up_host(name: &str, link: HostLink, pools: &FramePools) -> io::Result<()> {
+    let chunk = u16::try_from(pools.memory().chunk_size()).unwrap_or(u16::MAX);
+    sys::device::set_mac(name, link.mac.0)?;
+    sys::device::set_mtu(name, link.mtu.min(TapPort::largest_mtu(chunk)))
+}
+
+/// No IPv6 address of the kernel's own making: vhost0 has none unless somebody gives it one.
+fn without_link_local(device: &str) {
+    const NONE: &str = "1";
+    let path = Path::new("/proc/sys/net/ipv6/conf").join(device).join("addr_gen_mode");
+    if path.exists()
+        && let Err(error) = std::fs::write(&path, NONE)
+    {
+        tracing::warn!("{}: {error}; {device} gets a link-local address", path.display());
+    }
 }
 
 /// How many of the free frames a queue gets to receive into: never more than a quarter, so that the last port of many

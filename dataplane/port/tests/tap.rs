@@ -1,0 +1,158 @@
+//! A TAP device of our making, the kernel's stack at its other end.
+
+mod support;
+
+use std::net::UdpSocket;
+use std::time::Instant;
+
+use port::{Burst, Frame, FramePool, FramePools, Memory, Port, PortMode, Tap, TapPort};
+use support::{Net, PATIENCE};
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0xf0, 0x11];
+
+struct Bench {
+    net: Net,
+    pools: FramePools,
+    pool: FramePool,
+    port: TapPort,
+}
+
+/// `None`, and a word why, where it cannot be tested.
+fn bench() -> Option<Bench> {
+    let net = Net::new()?;
+    let tap = net.within(|| {
+        Tap::create("vhost0").inspect(|_| {
+            sys::device::set_mac("vhost0", MAC).unwrap();
+            sys::device::set_mtu("vhost0", TapPort::largest_mtu(2048)).unwrap();
+        })
+    });
+    let tap = match tap {
+        Ok(tap) => tap,
+        Err(error) => {
+            println!("skipped: cannot make a TAP: {error}");
+            return None;
+        }
+    };
+    net.within(|| {
+        let _ = std::fs::write("/proc/sys/net/ipv6/conf/vhost0/disable_ipv6", "1");
+    });
+    net.ip("addr add 169.254.1.1/24 dev vhost0");
+    net.ip("link set vhost0 up");
+    net.ip("neigh add 169.254.1.2 lladdr 02:00:00:00:00:02 dev vhost0");
+    let pools = FramePools::new(Memory::new(512, 2048, "port-test").unwrap(), 1);
+    Some(Bench { net, pool: pools.pool(), pools, port: TapPort::new(tap) })
+}
+
+impl Bench {
+    /// The next packet that comes in.
+    fn next(&mut self) -> Frame {
+        let (mut burst, start) = (Burst::new(), Instant::now());
+        loop {
+            for frame in burst.drain(..) {
+                self.pool.give(frame);
+            }
+            if self.port.receive(&mut self.pool, &mut burst) == 1 {
+                return burst.pop().unwrap();
+            }
+            assert!(start.elapsed() < PATIENCE, "nothing came");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The sum over a UDP packet and its pseudo-header, which is all ones when the checksum is right.
+fn udp_sum(ip: &[u8]) -> u32 {
+    let mut bytes = ip[12..].to_vec();
+    let length = u16::try_from(ip.len() - 20).unwrap();
+    bytes.extend([0, 17]);
+    bytes.extend(length.to_be_bytes());
+    if bytes.len() % 2 == 1 {
+        // The odd byte stands before the two words that were appended.
+        bytes.insert(bytes.len() - 4, 0);
+    }
+    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum & 0xffff) + (sum >> 16)
+}
+
+#[test]
+fn what_the_host_sends_arrives_with_its_checksum_finished() {
+    let Some(mut bench) = bench() else { return };
+    let socket = bench.net.within(|| UdpSocket::bind("169.254.1.1:1000").unwrap());
+    for length in [1, 2, 1400, 1746] {
+        let payload: Vec<u8> = (0..length).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        socket.send_to(&payload, "169.254.1.2:2000").unwrap();
+        let frame = bench.next();
+        let data = frame.data();
+        assert_eq!(data[..14], [&[2, 0, 0, 0, 0, 2][..], &MAC, &[8, 0]].concat());
+        assert_eq!(data[42..], payload);
+        assert_eq!(udp_sum(&data[14..]), 0xffff, "{length}");
+        // And back: addresses and ports change places, which changes no sum.
+        let mut reply = data.to_vec();
+        reply[..6].copy_from_slice(&MAC);
+        reply[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 2]);
+        for (one, other, count) in [(26, 30, 4), (34, 36, 2)] {
+            (0..count).for_each(|i| reply.swap(one + i, other + i));
+        }
+        let mut frame = frame;
+        frame.fill(&reply).unwrap();
+        assert!(bench.port.transmit(frame).is_ok());
+        assert_eq!(bench.port.pending(), 1);
+        bench.port.flush(&mut bench.pool);
+        assert_eq!(bench.port.outstanding(), 0);
+        let mut buffer = [0; 2048];
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (got, _) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(buffer[..got], payload);
+    }
+    assert_eq!(bench.pools.free_frames(), bench.pools.capacity());
+}
+
+#[test]
+fn a_packet_larger_than_a_frame_is_counted_and_the_next_arrives() {
+    let Some(mut bench) = bench() else { return };
+    bench.net.ip("link set vhost0 mtu 9000");
+    let socket = bench.net.within(|| UdpSocket::bind("169.254.1.1:1000").unwrap());
+    socket.send_to(&[7; 4000], "169.254.1.2:2000").unwrap();
+    socket.send_to(&[7; 10], "169.254.1.2:2000").unwrap();
+    let frame = bench.next();
+    assert_eq!(frame.len(), 52);
+    bench.pool.give(frame);
+    let info = bench.port.info();
+    assert_eq!((info.mode, info.statistics.rx_dropped), (PortMode::Tap, 1));
+    assert_eq!(bench.pools.free_frames(), bench.pools.capacity());
+}
+
+#[test]
+fn closing_gives_all_frames_back_and_takes_the_device_away() {
+    let Some(mut bench) = bench() else { return };
+    bench.net.ip("link set vhost0 down");
+    for refused in [0, 1] {
+        let frame = bench.pool.take().unwrap();
+        assert!(bench.port.transmit(frame).is_ok());
+        if refused == 0 {
+            bench.port.flush(&mut bench.pool);
+            assert_eq!(bench.port.info().statistics.tx_invalid, 1, "the device is down");
+        }
+    }
+    bench.port.close(&mut bench.pool);
+    assert_eq!(bench.pools.free_frames(), bench.pools.capacity());
+    assert!(!bench.net.try_ip("link show vhost0").status.success());
+    let frame = bench.pool.take().unwrap();
+    let refused = bench.port.transmit(frame).unwrap_err();
+    bench.pool.give(refused);
+    assert!(bench.port.poll_fd().is_none());
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused() {
+    let Some(bench) = bench() else { return };
+    let error = bench.net.within(|| Tap::create("vhost0").err());
+    assert!(error.is_some(), "the device has an owner");
+    let error = bench.net.within(|| Tap::create("lo").err());
+    assert!(error.is_some(), "a device of another kind has the name");
+    for name in ["", "a-name-that-is-too-long", "a\0b"] {
+        assert!(Tap::create(name).is_err(), "{name:?}");
+    }
+}
