@@ -2,6 +2,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | `process` | start and end: what is made, in which order, and how it is taken down |
 //! | `options`, `cores`, `preflight`, `socket_dir` | check everything before anything is made |
 //! | `worker`, `patience` | a worker's thread, and when it sleeps |
 //! | `server`, `follow`, `touched` | the control thread: requests, and what follows from a change |

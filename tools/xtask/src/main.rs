@@ -3,7 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | `check` | format, clippy, licences and the house rules that a program can hold |
-//! | `direction` | which crate may use which (the list of README.md), read from `cargo metadata` |
+//! | `direction` | which crate may use which, judged by `cargo metadata` |
 //! | `rules` | house rules on the text of the sources |
 //! | `suite` | runs every test, and shows what was skipped and why |
 #![forbid(unsafe_code)]
