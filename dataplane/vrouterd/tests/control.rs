@@ -240,3 +240,28 @@ fn many_clients_are_served_at_once() {
         assert!(client.barrier().is_ok());
     }
 }
+
+#[test]
+fn clients_that_only_sit_there_give_way_and_the_one_that_programs_does_not() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let mut agent = daemon.client();
+    agent.apply(program()).unwrap();
+    let silent: Vec<_> = (0..150).map(|_| connect(&lab.directory("sockets"))).collect();
+    let served = || {
+        let mut stream = connect(&lab.directory("sockets"));
+        let mut bytes = Vec::new();
+        encode(&hello(VERSIONS), &mut bytes).unwrap();
+        (stream.write_all(&bytes).is_ok() && !is_closed(&mut stream)).then_some(stream)
+    };
+    // As many that said hello and then ask nothing.
+    let greeted: Vec<_> = (0..150)
+        .map(|_| wait_for("a place among the silent", Duration::from_secs(10), served))
+        .collect();
+    wait_for("a place among the idle", Duration::from_secs(10), served);
+    assert!(agent.barrier().is_ok(), "the client that programs was put out");
+    drop((silent, greeted));
+}

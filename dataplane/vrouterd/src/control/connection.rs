@@ -9,11 +9,11 @@ use api::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Clients served at once; more are closed at once.
-const MAX_CLIENTS: usize = 128;
+use super::places::{Place, Places};
+
 /// How long a client may take to take an answer off the socket.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a client may take to say hello.
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     asks: mpsc::Sender<Ask>,
     instance: u64,
 ) -> io::Result<()> {
-    let places = std::sync::Arc::new(Semaphore::new(MAX_CLIENTS));
+    let mut places = Places::default();
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -46,19 +46,20 @@ pub(crate) async fn serve(
             }
             Err(error) => return Err(error),
         };
-        let Ok(place) = std::sync::Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!("control socket: more than {MAX_CLIENTS} clients, one was turned away");
+        let Some(place) = places.take() else {
+            tracing::debug!("control socket: too many busy clients, one was turned away");
             continue;
         };
         let asks = asks.clone();
-        tokio::spawn(async move {
+        let of = place.clone();
+        let task = tokio::spawn(async move {
             let mut client =
-                Connection { stream, asks, decoder: Decoder::new(), name: String::new() };
+                Connection { stream, asks, decoder: Decoder::new(), name: String::new(), place };
             if let Err(end) = client.run(instance).await {
                 tracing::debug!("control client `{}` closed: {end}", client.name);
             }
-            drop(place);
         });
+        places.fill(of, task.abort_handle());
     }
 }
 
@@ -99,14 +100,18 @@ struct Connection {
     asks: mpsc::Sender<Ask>,
     decoder: Decoder,
     name: String,
+    place: Place,
 }
 
 impl Connection {
     async fn run(&mut self, instance: u64) -> Result<(), End> {
         timeout(HELLO_DEADLINE, self.greet(instance)).await.map_err(|_| End::NoHello)??;
         tracing::debug!("control client `{}`", self.name);
+        self.place.greeted();
         loop {
-            let reply = match self.receive().await {
+            let received = self.receive().await;
+            self.place.heard(received.as_ref().ok());
+            let reply = match received {
                 Ok(Request::Hello(_)) => Reply::Error(ApiError::new(
                     ErrorCode::Invalid,
                     "hello",

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `connection` | one client: framing, version, deadlines; sends an [`Ask`] a request and writes the answer |
 //! | `dump` | pages and single rows of every table |
+//! | `places` | who is served when more clients come than there are places |
 //! | `publisher` | model and snapshots: what was asked for, what is published, who waits for it |
 //!
 //! A connection is a task that owns nothing but its socket. Whatever a client does (garbage, half a message, not
@@ -11,6 +12,7 @@
 
 mod connection;
 mod dump;
+mod places;
 mod publisher;
 
 pub(crate) use connection::{Ask, serve};
