@@ -40,6 +40,6 @@ pub use port::{BURST, Burst, Port, PortInfo, PortMode, PortStatistics};
 pub use replay::ReplayPort;
 pub use sys::memory::Memory;
 pub use sys::tap::Tap;
-pub use sys::xdp::{Beat, Heartbeat};
+pub use sys::xdp::{Beat, Heartbeat, Kept};
 pub use tap::TapPort;
 pub use xsk::{DeviceError, OpenError, SendBudget, Umem, XskConfig, XskDevice, XskPort};

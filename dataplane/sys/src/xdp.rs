@@ -16,6 +16,6 @@ mod heartbeat;
 mod program;
 mod said;
 
-pub use attach::{AttachError, AttachMode, attach, detach, zero_copy};
+pub use attach::{AttachError, AttachMode, Kept, attach, detach, keep, zero_copy};
 pub use heartbeat::{Beat, Heartbeat};
 pub use program::{LoadError, Program, Role, Verdict};

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use futures_util::stream::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
     NeighbourState,
@@ -32,6 +32,8 @@ pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) mac: Mac,
     pub(crate) up: bool,
+    /// Id of the XDP program it carries, 0 if none: a change is a reason to look.
+    pub(crate) program: u32,
 }
 
 /// An address on a link: a neighbour, or the next router.
@@ -242,15 +244,26 @@ fn event_of(message: &RouteNetlinkMessage) -> Option<KernelEvent> {
 fn link_of(message: &LinkMessage) -> Option<Link> {
     let mut name = None;
     let mut mac = Mac::ZERO;
+    let mut program = 0;
     for attribute in &message.attributes {
         match attribute {
+            LinkAttribute::Xdp(facts) => {
+                program = facts.iter().find_map(program_of).unwrap_or(0);
+            }
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Address(bytes) => mac = mac_of(bytes).unwrap_or(Mac::ZERO),
             _ => {}
         }
     }
     let up = message.header.flags.contains(LinkFlags::Up);
-    Some(Link { index: message.header.index, name: name?, mac, up })
+    Some(Link { index: message.header.index, name: name?, mac, up, program })
+}
+
+fn program_of(fact: &LinkXdp) -> Option<u32> {
+    match fact {
+        LinkXdp::ProgId(id) => Some(*id),
+        _ => None,
+    }
 }
 
 fn mac_of(bytes: &[u8]) -> Option<Mac> {

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn link(index: IfIndex, name: &str) -> Link {
-        Link { index, name: name.to_owned(), mac: Mac::ZERO, up: true }
+        Link { index, name: name.to_owned(), mac: Mac::ZERO, up: true, program: 0 }
     }
 
     fn names(names: &[&str]) -> BTreeSet<String> {

@@ -104,3 +104,17 @@ fn counters_count_and_are_cleared() {
     // The workload's own kernel may speak at any moment.
     assert!(count(None).0 < 20 && count(None).1 < 20);
 }
+
+#[test]
+fn a_program_that_somebody_takes_off_is_put_back() {
+    let Some(pair) = start() else { return };
+    assert_eq!(pair.ping(1, "1"), 1);
+    for device in ["port", "uplink"] {
+        ip(&["-n", &pair.a.namespace, "link", "set", device, "xdp", "off"]);
+        wait_for(&format!("the program is back on {device}"), Duration::from_secs(5), || {
+            let link = ip(&["-n", &pair.a.namespace, "link", "show", device]);
+            link.contains("prog/xdp").then_some(())
+        });
+        assert_eq!(pair.ping(5, "0.05"), 5, "after the program of {device} was taken off");
+    }
+}

@@ -10,7 +10,7 @@ use super::{
     OpenError, Umem, XskConfig, XskPort,
     open::{Queue, Registration, open},
 };
-use crate::{FramePool, PortMode};
+use crate::{FramePool, Kept, PortMode};
 
 /// A device cannot be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +115,15 @@ impl XskDevice {
         attach(&self.program, self.ifindex, mode).map_err(attaching(&self.name))?;
         self.mode = mode;
         Ok(())
+    }
+
+    /// Puts the program back if somebody took it off the device: without it a workload's frames would enter the
+    /// host's stack, and tunnel packets too. Sockets and ports stay as they are.
+    ///
+    /// # Errors
+    /// [`DeviceError`], naming the device; a foreign program in its place is named too.
+    pub fn keep(&self) -> Result<Kept, DeviceError> {
+        sys::xdp::keep(&self.program, self.ifindex, self.mode).map_err(attaching(&self.name))
     }
 
     /// Name of the device.

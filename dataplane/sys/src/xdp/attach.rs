@@ -81,6 +81,26 @@ pub fn attach(program: &Program, ifindex: u32, mode: AttachMode) -> Result<(), A
     outcome.map_err(|source| AttachError::Refused { source, said })
 }
 
+/// What [`keep`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The program was in its place.
+    There,
+    /// It had been taken off, and is back.
+    Restored,
+}
+
+/// Puts `program` back on a device that somebody took it off.
+///
+/// # Errors
+/// As [`attach`].
+pub fn keep(program: &Program, ifindex: u32, mode: AttachMode) -> Result<Kept, AttachError> {
+    match present(index(ifindex)?)? {
+        Some(there) => refuse_foreign(&there).map(|()| Kept::There),
+        None => attach(program, ifindex, mode).map(|()| Kept::Restored),
+    }
+}
+
 /// Takes our program off a device; a device without one is left as it is.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use engine::{Busy, CounterReader, Engine, Event, WorkerId};
-use port::{FramePools, PortInfo};
+use port::{FramePools, Kept, PortInfo};
 use sys::ethtool::LinkSpeed;
 use tables::{Transport, Vif, VifId, VifKind};
 use tokio::sync::mpsc;
@@ -177,6 +177,21 @@ impl Ports {
                 (Device::Found(device), Some(link)) if device.ifindex() == link.index => {
                     if let Err(error) = device.set_mac(link.mac.0) {
                         tracing::warn!("{error}");
+                    }
+                    match device.keep() {
+                        Ok(Kept::There) => {}
+                        Ok(Kept::Restored) => {
+                            tracing::warn!(
+                                "{}: its XDP program was taken off; it is back",
+                                link.name
+                            );
+                        }
+                        // Opening it again fails for the same reason, which its row then shows.
+                        Err(error) => {
+                            tracing::error!("{error}");
+                            self.close(vif);
+                            self.begin(vif, links);
+                        }
                     }
                 }
                 // What was heard may be of a predecessor's.
