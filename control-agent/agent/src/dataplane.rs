@@ -1,8 +1,9 @@
 //! The control socket of `vrouterd`: keeps it as wanted, over restarts of either side.
 //!
-//! On each connection: begin an epoch, put everything, then differences as they come; sweep once allowed. A socket that
-//! closes is noticed at once and tried again every [`PAUSE`].
+//! On each connection: begin an epoch, delete what is nobody's any more, put everything, then differences as they come;
+//! sweep once allowed. A socket that closes is noticed at once and tried again every [`PAUSE`].
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,12 @@ const ANSWER: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What the dataplane should be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wish {
     /// What it should have.
     pub(crate) objects: Arc<Objects>,
+    /// What was somebody's once and is nobody's any more: goes without waiting for the sweep.
+    pub(crate) resting: BTreeSet<Key>,
     /// Whether what it has besides may go.
     pub(crate) may_sweep: bool,
 }
@@ -106,7 +109,7 @@ impl Connection {
         loop {
             let wish = wishes.borrow_and_update().clone();
             if let Some(wish) = wish {
-                self.bring(&mut sync, &wish.objects).await?;
+                self.bring(&mut sync, &wish).await?;
                 if !swept && wish.may_sweep {
                     self.done(&Request::Sweep).await?;
                     swept = true;
@@ -131,10 +134,10 @@ impl Connection {
         }
     }
 
-    /// Brings the dataplane to `wanted`, but for what it refuses.
-    async fn bring(&mut self, sync: &mut Sync, wanted: &Objects) -> Result<(), Lost> {
+    /// Brings the dataplane to what is wished, but for what it refuses.
+    async fn bring(&mut self, sync: &mut Sync, wish: &Wish) -> Result<(), Lost> {
         loop {
-            let ops = sync.next(wanted);
+            let ops = sync.next(&wish.objects, &wish.resting);
             if ops.is_empty() {
                 return Ok(());
             }

@@ -24,7 +24,7 @@ use tables::{
 use wire::{Mac, Prefix, Vni};
 
 use crate::config::{Config, Network, Workload};
-use crate::ids::{Ids, IdsError};
+use crate::ids::{Ids, IdsError, WorkloadIds, translate_name};
 use crate::rib::import::Hop;
 
 /// Everything wanted, by name.
@@ -76,7 +76,7 @@ pub(crate) struct Inputs<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Desired {
     pub(crate) objects: Objects,
-    /// The names of the next hops in it: the ids of others may go.
+    /// The names of the next hops in it, but for those of workloads: the ids of others may go.
     pub(crate) next_hops: BTreeSet<String>,
 }
 
@@ -241,7 +241,7 @@ impl Build<'_> {
         }
         let flags = NhFlags::TUNNEL_VXLAN;
         let translate =
-            self.next_hop(format!("translate:{name}"), NhFamily::Bridge, vrf, flags, || {
+            self.next_hop(translate_name(name), NhFamily::Bridge, vrf, flags, || {
                 NextHopKind::Translate(vrf)
             })?;
         self.put(Object::Vni(VniEntry { vni: network.vni, next_hop: translate }));
@@ -249,17 +249,16 @@ impl Build<'_> {
     }
 
     fn workload(&mut self, workload: &Workload, attachment: &Attachment) -> Result<(), IdsError> {
-        let vrf = self.ids.vrf(&workload.network)?;
-        let vif = self.ids.vif(&workload.name)?;
-        let label = self.ids.label(&workload.network, &workload.name)?;
-        let (name, mac, none) = (&workload.name, workload.mac, NhFlags::default());
-        let l3 = self.next_hop(format!("encap-l3:{name}"), NhFamily::Inet, vrf, none, || {
-            let rewrite = [&mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
-            NextHopKind::Encap { vif, rewrite }
-        })?;
-        let l2 = self.next_hop(format!("encap-l2:{name}"), NhFamily::Bridge, vrf, none, || {
-            NextHopKind::Encap { vif, rewrite: Vec::new() }
-        })?;
+        let ids = self.ids.workload(&workload.network, &workload.name)?;
+        let WorkloadIds { vrf, vif, label, l3, l2 } = ids;
+        let mac = workload.mac;
+        let rewrite = [&mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
+        for (id, family, rewrite) in
+            [(l3, NhFamily::Inet, rewrite), (l2, NhFamily::Bridge, Vec::new())]
+        {
+            let (flags, kind) = (NhFlags::VALID, NextHopKind::Encap { vif, rewrite });
+            self.put(Object::NextHop(NextHop { id, family, vrf: Some(vrf), flags, kind }));
+        }
         self.put(Object::Vif(Vif {
             id: vif,
             name: attachment.device.clone(),

@@ -4,7 +4,7 @@
 //! the agent is dead. So an id given to another object too early delivers to the wrong tenant. Therefore:
 //!
 //! - an object has the same id after every restart; a workload that moves to another network is another object to its
-//!   label, which peers of the former network may still use;
+//!   label, vif and next hops: peers of the former network may still use its label, the dataplane its former routes;
 //! - ids never used before are given out first; a freed one rests at least [`REST`] and is reused oldest first, unless
 //!   its own object comes back before;
 //! - the file is replaced as a whole (write, fsync, rename), before any id of it is used;
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
-use tables::{NhId, VifId, VrfId, limits};
+use tables::{Key, NhId, VifId, VrfId, limits};
 use wire::Label;
 
 /// How long a freed id rests.
@@ -163,6 +163,18 @@ const FIRST_VIF: u32 = 3;
 /// 0 discards.
 const FIRST_NEXT_HOP: u32 = 1;
 
+/// The ids of a workload in a network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkloadIds {
+    pub(crate) vrf: VrfId,
+    pub(crate) vif: VifId,
+    pub(crate) label: Label,
+    /// The Encap of packets.
+    pub(crate) l3: NhId,
+    /// The Encap of frames.
+    pub(crate) l2: NhId,
+}
+
 /// All ids of a node.
 #[derive(Debug)]
 pub(crate) struct Ids {
@@ -211,7 +223,7 @@ impl Ids {
     #[cfg(test)]
     pub(crate) fn workloads(&self) -> Vec<&str> {
         let labels = self.pools.labels.used.keys().filter_map(|key| Some(key.split_once('/')?.1));
-        let vifs = self.pools.vifs.used.keys().map(String::as_str);
+        let vifs = self.pools.vifs.used.keys().filter_map(|key| Some(key.split_once('/')?.1));
         let all: BTreeSet<&str> = labels.chain(vifs).collect();
         all.into_iter().collect()
     }
@@ -236,12 +248,43 @@ impl Ids {
         u16::try_from(id).map(VrfId).map_err(|_| IdsError::Exhausted("VRF"))
     }
 
-    /// The vif of a workload.
+    /// Everything of a workload in a network.
+    ///
+    /// # Errors
+    /// [`IdsError::Exhausted`] when one of them cannot be had.
+    pub(crate) fn workload(
+        &mut self,
+        network: &str,
+        workload: &str,
+    ) -> Result<WorkloadIds, IdsError> {
+        let key = member(network, workload);
+        Ok(WorkloadIds {
+            vrf: self.vrf(network)?,
+            vif: self.vif(network, workload)?,
+            label: self.label(network, workload)?,
+            l3: self.next_hop(&format!("{ENCAP_L3}{key}"))?,
+            l2: self.next_hop(&format!("{ENCAP_L2}{key}"))?,
+        })
+    }
+
+    /// What nobody has any more: labels, vifs and next hops. The dataplane may still have it from a former life.
+    pub(crate) fn resting(&self) -> BTreeSet<Key> {
+        let pools = &self.pools;
+        let of = |pool: &'_ Pool| pool.resting.iter().map(|resting| resting.id).collect::<Vec<_>>();
+        let labels = of(&pools.labels).into_iter().filter_map(|id| Label::try_from(id).ok());
+        let vifs = of(&pools.vifs).into_iter().filter_map(|id| u16::try_from(id).ok());
+        let next_hops = of(&pools.next_hops).into_iter().map(|id| Key::NextHop(NhId(id)));
+        let vifs = vifs.map(|id| Key::Vif(VifId(id)));
+        labels.map(Key::Label).chain(vifs).chain(next_hops).collect()
+    }
+
+    /// The vif of a workload in a network.
     ///
     /// # Errors
     /// [`IdsError::Exhausted`].
-    pub(crate) fn vif(&mut self, workload: &str) -> Result<VifId, IdsError> {
-        let id = self.get(|p| &mut p.vifs, "vif", workload, limits::VIFS)?;
+    pub(crate) fn vif(&mut self, network: &str, workload: &str) -> Result<VifId, IdsError> {
+        let key = member(network, workload);
+        let id = self.get(|p| &mut p.vifs, "vif", &key, limits::VIFS)?;
         u16::try_from(id).map(VifId).map_err(|_| IdsError::Exhausted("vif"))
     }
 
@@ -258,30 +301,38 @@ impl Ids {
     /// # Errors
     /// [`IdsError::Exhausted`].
     pub(crate) fn label(&mut self, network: &str, workload: &str) -> Result<Label, IdsError> {
-        let key = label_key(network, workload);
+        let key = member(network, workload);
         let id = self.get(|p| &mut p.labels, "label", &key, limits::LABELS)?;
         Label::try_from(id).map_err(|_| IdsError::Exhausted("label"))
     }
 
-    /// Frees the VRFs of networks, and the vifs and labels of workloads, that are not among these: networks, and
-    /// workloads with the network each is in.
+    /// Frees the VRFs of networks, the vifs and labels of workloads, and the local next hops of both, that are not among
+    /// these: networks, and workloads with the network each is in.
     pub(crate) fn keep_configured(&mut self, networks: &[&str], workloads: &[(&str, &str)]) {
         let now = unix_now();
         let pools = &mut self.pools;
         let networks: BTreeSet<&str> = networks.iter().copied().collect();
-        let names: BTreeSet<&str> = workloads.iter().map(|(name, _)| *name).collect();
-        let labels: BTreeSet<String> =
-            workloads.iter().map(|(name, network)| label_key(network, name)).collect();
+        let members: BTreeSet<String> =
+            workloads.iter().map(|(name, network)| member(network, name)).collect();
+        let next_hop = |name: &str| {
+            let encap = name.strip_prefix(ENCAP_L3).or_else(|| name.strip_prefix(ENCAP_L2));
+            let translate = name.strip_prefix(TRANSLATE);
+            encap.is_none_or(|key| members.contains(key))
+                && translate.is_none_or(|network| networks.contains(network))
+        };
         let changes = [
             pools.vrfs.keep_only(|key| networks.contains(key), now),
-            pools.vifs.keep_only(|key| names.contains(key), now),
-            pools.labels.keep_only(|key| labels.contains(key), now),
+            pools.vifs.keep_only(|key| members.contains(key), now),
+            pools.labels.keep_only(|key| members.contains(key), now),
+            pools.next_hops.keep_only(next_hop, now),
         ];
         self.note(changes);
     }
 
-    /// Frees the next hops whose names are not wanted any more.
+    /// Frees the next hops whose names are not wanted any more; those of workloads stay as long as these are configured.
     pub(crate) fn keep_next_hops(&mut self, wanted: impl Fn(&str) -> bool) {
+        let wanted =
+            |name: &str| name.starts_with(ENCAP_L3) || name.starts_with(ENCAP_L2) || wanted(name);
         let change = self.pools.next_hops.keep_only(wanted, unix_now());
         self.note([change]);
     }
@@ -330,8 +381,18 @@ impl Ids {
     }
 }
 
-/// No name has a slash in it.
-fn label_key(network: &str, workload: &str) -> String {
+/// What the names of local next hops begin with.
+const ENCAP_L3: &str = "encap-l3:";
+const ENCAP_L2: &str = "encap-l2:";
+const TRANSLATE: &str = "translate:";
+
+/// The name of a network's Translate.
+pub(crate) fn translate_name(network: &str) -> String {
+    format!("{TRANSLATE}{network}")
+}
+
+/// A workload in its network; no name has a slash in it.
+fn member(network: &str, workload: &str) -> String {
     format!("{network}/{workload}")
 }
 
@@ -374,7 +435,7 @@ mod tests {
         assert!(!ids.existed());
         let (a, b) = (ids.label("red", "a").unwrap(), ids.label("red", "b").unwrap());
         assert_eq!((a.get(), b.get()), (16, 17));
-        assert_eq!((ids.vrf("red").unwrap(), ids.vif("a").unwrap()), (VrfId(1), VifId(3)));
+        assert_eq!((ids.vrf("red").unwrap(), ids.vif("red", "a").unwrap()), (VrfId(1), VifId(3)));
         ids.save().unwrap();
         drop(ids);
         let mut ids = Ids::open(&directory).unwrap();
@@ -417,6 +478,24 @@ mod tests {
             assert!(matches!(error, IdsError::Corrupt { .. }), "{error}");
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_a_former_layout_named_without_a_network_rests() {
+        let directory = directory("former");
+        fs::create_dir_all(&directory).unwrap();
+        let former = r#"{"version":1,"vrfs":{"next":2,"used":{"red":1},"resting":[]},
+            "vifs":{"next":4,"used":{"a":3},"resting":[]},
+            "next_hops":{"next":3,"used":{"encap-l3:a":1,"receive":2},"resting":[]},
+            "labels":{"next":17,"used":{"red/a":16},"resting":[]}}"#;
+        fs::write(directory.join("ids.json"), former).unwrap();
+        let mut ids = Ids::open(&directory).unwrap();
+        ids.keep_configured(&["red"], &[("a", "red")]);
+        let resting = BTreeSet::from([Key::Vif(VifId(3)), Key::NextHop(NhId(1))]);
+        assert_eq!(ids.resting(), resting);
+        let of_a = ids.workload("red", "a").unwrap();
+        assert_eq!((of_a.label.get(), of_a.vif, of_a.l3), (16, VifId(4), NhId(3)));
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -223,13 +223,10 @@ impl Process {
         match self.control.settle(&mut outputs) {
             Ok(Some(objects)) => {
                 let may_sweep = self.control.may_sweep();
+                let new = Wish { objects, resting: self.control.resting(), may_sweep };
                 self.wishes.send_if_modified(|wish| {
-                    let same = wish.as_ref().is_some_and(|known| {
-                        known.may_sweep == may_sweep && known.objects == objects
-                    });
-                    if !same {
-                        *wish = Some(Wish { objects, may_sweep });
-                    }
+                    let same = wish.as_ref() == Some(&new);
+                    *wish = Some(new);
                     !same
                 });
             }

@@ -2,9 +2,11 @@
 //!
 //! After a reconnect nothing is known to be there: an epoch begins, everything wanted is put again, and what the
 //! dataplane has besides is swept. The sweep waits until the caller allows it: after an agent's restart the routes of
-//! peers come back only by and by, and until then those of the former life keep the traffic going.
+//! peers come back only by and by, and until then those of the former life keep the traffic going. What is known to be
+//! nobody's any more does not wait: it goes first of all, so that nothing leads to a workload that was removed or moved
+//! to another network meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tables::{Key, NextHopKind, Object, Op};
 
@@ -19,11 +21,20 @@ pub(crate) struct Sync {
     acknowledged: Objects,
     /// What was refused, as it was: not tried again until it changes.
     refused: BTreeMap<Key, Object>,
+    /// What was deleted, whether it was there or not.
+    deleted: BTreeSet<Key>,
 }
 
 impl Sync {
-    /// The next operations towards `wanted`; none when everything is there but for what was refused.
-    pub(crate) fn next(&self, wanted: &Objects) -> Vec<Op> {
+    /// The next operations towards `wanted`; none when everything is there but for what was refused. `resting` is
+    /// nobody's any more.
+    pub(crate) fn next(&self, wanted: &Objects, resting: &BTreeSet<Key>) -> Vec<Op> {
+        // What this connection put goes in its turn, below.
+        let leftovers = resting.iter().filter(|key| {
+            !self.deleted.contains(key)
+                && !wanted.contains_key(key)
+                && !self.acknowledged.contains_key(key)
+        });
         let mut puts: Vec<&Object> = wanted
             .iter()
             .filter(|(key, object)| {
@@ -36,7 +47,8 @@ impl Sync {
             self.acknowledged.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         deletes.sort_by_key(|key| std::cmp::Reverse(delete_order(key, &self.acknowledged)));
         let puts = puts.into_iter().cloned().map(Op::Put);
-        puts.chain(deletes.into_iter().map(Op::Delete)).take(BATCH).collect()
+        let leftovers = leftovers.copied().map(Op::Delete);
+        leftovers.chain(puts).chain(deletes.into_iter().map(Op::Delete)).take(BATCH).collect()
     }
 
     /// These operations took effect.
@@ -45,10 +57,12 @@ impl Sync {
             match op {
                 Op::Put(object) => {
                     self.refused.remove(&object.key());
+                    self.deleted.remove(&object.key());
                     self.acknowledged.insert(object.key(), object.clone());
                 }
                 Op::Delete(key) => {
                     self.acknowledged.remove(key);
+                    self.deleted.insert(*key);
                 }
             }
         }
@@ -73,6 +87,7 @@ impl Sync {
             // Not there for us any more, whatever the dataplane makes of it; the next sweep asks again.
             Op::Delete(key) => {
                 self.acknowledged.remove(key);
+                self.deleted.insert(*key);
             }
         }
     }
@@ -140,7 +155,7 @@ mod tests {
             Object::Vrf(Vrf { id: VrfId(1), name: "red".to_owned() }),
         ]);
         let mut sync = Sync::default();
-        let ops = sync.next(&all);
+        let ops = sync.next(&all, &BTreeSet::new());
         let keys: Vec<Key> = ops
             .iter()
             .map(|op| match op {
@@ -152,24 +167,35 @@ mod tests {
         assert_eq!(kinds, [0, 2, 2, 6]);
         assert_eq!(keys[1], Key::NextHop(NhId(2)), "groups come after their members");
         sync.acknowledge(&ops);
-        assert_eq!(sync.next(&all), []);
-        let ops = sync.next(&Objects::new());
+        assert_eq!(sync.next(&all, &BTreeSet::new()), []);
+        let ops = sync.next(&Objects::new(), &BTreeSet::new());
         assert_eq!(ops.first(), Some(&Op::Delete(route(1, 1).key())));
         assert_eq!(ops.last(), Some(&Op::Delete(Key::Vrf(VrfId(1)))));
         sync.acknowledge(&ops);
-        assert_eq!(sync.next(&Objects::new()), []);
+        assert_eq!(sync.next(&Objects::new(), &BTreeSet::new()), []);
+    }
+
+    #[test]
+    fn what_is_nobodys_goes_first_and_once() {
+        let mut sync = Sync::default();
+        let wanted = objects(vec![route(1, 0)]);
+        let resting = BTreeSet::from([Key::NextHop(NhId(7)), route(1, 0).key()]);
+        let ops = sync.next(&wanted, &resting);
+        assert_eq!(ops, [Op::Delete(Key::NextHop(NhId(7))), Op::Put(route(1, 0))]);
+        sync.acknowledge(&ops);
+        assert_eq!(sync.next(&wanted, &resting), []);
     }
 
     #[test]
     fn only_what_differs_is_sent_and_a_refused_object_waits_for_its_change() {
         let mut sync = Sync::default();
         let first = objects(vec![route(1, 0), route(2, 0)]);
-        sync.acknowledge(&sync.next(&first));
+        sync.acknowledge(&sync.next(&first, &BTreeSet::new()));
         let changed = objects(vec![route(1, 0), route(2, 5)]);
-        assert_eq!(sync.next(&changed), [Op::Put(route(2, 5))]);
+        assert_eq!(sync.next(&changed, &BTreeSet::new()), [Op::Put(route(2, 5))]);
         sync.refuse(&Op::Put(route(2, 5)));
-        assert_eq!(sync.next(&changed), []);
+        assert_eq!(sync.next(&changed, &BTreeSet::new()), []);
         let again = objects(vec![route(1, 0), route(2, 6)]);
-        assert_eq!(sync.next(&again), [Op::Put(route(2, 6))]);
+        assert_eq!(sync.next(&again, &BTreeSet::new()), [Op::Put(route(2, 6))]);
     }
 }

@@ -17,6 +17,7 @@ use proto::bgp::{
     Action, AdjOut, ConnectionId, Event, Family, Fsm, Negotiated, Settings, StopReason, Way,
     encode_end_of_rib,
 };
+use tables::Key;
 
 use crate::config::{Bgp, Config, Neighbor, Workload};
 use crate::desired::{
@@ -134,6 +135,11 @@ impl Control {
     /// Whether what the dataplane has besides may be swept.
     pub(crate) fn may_sweep(&self) -> bool {
         self.convergence.is_reached()
+    }
+
+    /// What was somebody's once and is nobody's any more: the dataplane must not have it.
+    pub(crate) fn resting(&self) -> BTreeSet<Key> {
+        self.ids.resting()
     }
 
     /// When [`Input::Timer`] is due.

@@ -40,6 +40,8 @@ struct Node {
     /// Ids as they are on "disk".
     ids: Option<Ids>,
     wanted: Arc<Objects>,
+    /// What it wants by itself, whatever was there before.
+    fresh: Arc<Objects>,
     swept: bool,
     log: Vec<String>,
 }
@@ -66,6 +68,7 @@ impl World {
             mac: Mac([2, 0, 0, 0, 0, mac]),
             ids: Some(Ids::in_memory()),
             wanted: Arc::default(),
+            fresh: Arc::default(),
             swept: false,
             log: Vec::new(),
         };
@@ -198,6 +201,7 @@ impl World {
 impl Node {
     /// What the dataplane does: what was swept once follows the wish, before that it only grows.
     fn program(&mut self, objects: &Arc<Objects>) {
+        self.fresh = Arc::clone(objects);
         self.swept |= self.control.as_ref().unwrap().may_sweep();
         if self.swept {
             self.wanted = Arc::clone(objects);
@@ -414,6 +418,52 @@ fn a_workload_that_moves_to_another_network_gets_another_label() {
     let fresh = world.nodes[0].tunnel(5002, "10.1.0.13").unwrap().1;
     assert_ne!(fresh, label, "a packet of red under way must not reach green");
     assert!(!world.nodes[1].wanted.contains_key(&Key::Label(label.try_into().unwrap())));
+}
+
+/// Brings a dataplane to what a node wants, over a connection that knows nothing of what was acknowledged before and is
+/// not allowed to sweep.
+fn replay(node: &Node, dataplane: &mut tables::Model) {
+    let resting = node.control.as_ref().unwrap().resting();
+    let mut sync = crate::sync::Sync::default();
+    loop {
+        let ops = sync.next(&node.fresh, &resting);
+        if ops.is_empty() {
+            return;
+        }
+        dataplane.apply(&ops, tables::Owner::Agent).unwrap();
+        sync.acknowledge(&ops);
+    }
+}
+
+#[test]
+fn a_workload_that_moves_while_no_agent_runs_gets_nothing_of_its_former_network() {
+    let mut world = World::new(ALL);
+    world.start(0);
+    let mut dataplane = tables::Model::new();
+    replay(&world.nodes[0], &mut dataplane);
+    let red = world.nodes[0].vrf(5001);
+    let key = Prefix::host([10, 1, 0, 11].into());
+    let ids = &mut world.nodes[0].control.as_mut().unwrap().ids;
+    let former = ids.workload("red", "red-a").unwrap();
+    assert_eq!(dataplane.inet_route(red, &key).unwrap().next_hop, former.l3);
+    world.kill(0);
+    let mut moved = config(A, B, ALL, &[("green-a", "10.1.0.11"), ("red-a", "10.1.0.13")]);
+    let red_a = moved.workloads.iter_mut().find(|workload| workload.name == "red-a").unwrap();
+    red_a.network = "green".to_owned();
+    world.nodes[0].config = moved;
+    world.start(0);
+    assert!(!world.nodes[0].swept);
+    replay(&world.nodes[0], &mut dataplane);
+    assert_eq!(dataplane.label(former.label), None);
+    assert_eq!(dataplane.vif(former.vif), None);
+    assert_eq!((dataplane.next_hop(former.l3), dataplane.next_hop(former.l2)), (None, None));
+    let stale = dataplane.inet_route(red, &key).unwrap();
+    assert_eq!(stale.next_hop, former.l3, "waits for the sweep and leads nowhere");
+    let green = world.nodes[0].vrf(5002);
+    let key = Prefix::host([10, 1, 0, 13].into());
+    let fresh = dataplane.inet_route(green, &key).unwrap().next_hop;
+    assert!(dataplane.next_hop(fresh).is_some());
+    assert_ne!(fresh, former.l3);
 }
 
 #[test]
