@@ -37,8 +37,7 @@ pub struct XskPort {
     /// Frames the kernel has to receive into; those sent and not completed.
     receiving: usize,
     sending: usize,
-    /// Frames of a packet larger than a chunk, to be given back.
-    oversize: Vec<Frame>,
+    /// In the middle of a packet larger than a chunk.
     in_oversize: bool,
     /// Counted here; the kernel's counters are added in `info`.
     statistics: PortStatistics,
@@ -47,7 +46,6 @@ pub struct XskPort {
 impl XskPort {
     /// Frames `close` could not give back because something else kept the socket open.
     fn close_socket(&mut self, pool: &mut FramePool) -> usize {
-        self.oversize.drain(..).for_each(|frame| pool.give(frame));
         let Some(socket) = self.socket.take() else { return 0 };
         let lost = self.umem.close(socket, |chunk| pool.give(Frame::empty(chunk)));
         (self.receiving, self.sending) = (0, 0);
@@ -60,8 +58,8 @@ impl Port for XskPort {
         &self.name
     }
 
-    fn receive(&mut self, _pool: &mut FramePool, burst: &mut Burst) -> usize {
-        self.take_received(burst)
+    fn receive(&mut self, pool: &mut FramePool, burst: &mut Burst) -> usize {
+        self.take_received(pool, burst)
     }
 
     fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
@@ -83,7 +81,7 @@ impl Port for XskPort {
     }
 
     fn outstanding(&self) -> usize {
-        self.receiving + self.sending + self.oversize.len()
+        self.receiving + self.sending
     }
 
     fn pending(&self) -> usize {

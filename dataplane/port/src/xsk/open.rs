@@ -188,7 +188,6 @@ pub(super) fn open(
         missing: Vec::new(),
         receiving: 0,
         sending: 0,
-        oversize: Vec::new(),
         in_oversize: false,
         statistics: PortStatistics::default(),
     };

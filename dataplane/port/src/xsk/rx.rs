@@ -6,7 +6,7 @@ use super::XskPort;
 
 impl XskPort {
     /// Appends received frames up to the capacity of `burst`.
-    pub(super) fn take_received(&mut self, burst: &mut Burst) -> usize {
+    pub(super) fn take_received(&mut self, pool: &mut FramePool, burst: &mut Burst) -> usize {
         let Some(socket) = &mut self.socket else { return 0 };
         let before = burst.len();
         let mut taken = 0;
@@ -18,7 +18,7 @@ impl XskPort {
             if received.continued || self.in_oversize {
                 self.in_oversize = received.continued;
                 self.statistics.rx_dropped += u64::from(!received.continued);
-                self.oversize.push(frame);
+                pool.give(frame);
                 continue;
             }
             burst.push(frame);
@@ -32,7 +32,6 @@ impl XskPort {
 
     /// Gives the kernel frames to receive into, up to the number it is to have.
     pub(super) fn refill(&mut self, pool: &mut FramePool) {
-        self.oversize.drain(..).for_each(|frame| pool.give(frame));
         let Some(socket) = &mut self.socket else { return };
         let before = self.receiving;
         while self.receiving < self.config.receive_frames {
