@@ -5,13 +5,18 @@ use tables::{DropReason, VifId, limits};
 
 use crate::hand_off::{Parcel, Peers, WorkerId};
 use crate::packet::Meta;
+use crate::worker::Tick;
+
+/// Nanoseconds after which also ports that nothing happened to are flushed: they may hold completed frames, or have got
+/// fewer frames to receive into than they want.
+const ALL_PORTS: u64 = 1_000_000;
 
 /// One queue of an interface.
 pub(crate) struct Bound {
     pub(crate) vif: VifId,
     queue: u16,
     port: Box<dyn Port>,
-    /// Something was received or sent since the last flush.
+    /// Something was received or sent since the last flush, or that flush left it without frames to receive into.
     dirty: bool,
 }
 
@@ -45,6 +50,8 @@ pub(crate) struct Ports {
     bound: Vec<Bound>,
     elsewhere: Vec<(VifId, u16, WorkerId)>,
     by_vif: Box<[Way]>,
+    /// When all ports were flushed.
+    flushed: Tick,
 }
 
 impl Ports {
@@ -53,6 +60,7 @@ impl Ports {
             bound: Vec::with_capacity(64),
             elsewhere: Vec::with_capacity(64),
             by_vif: std::iter::repeat_n(Way::None, limits::VIFS).collect(),
+            flushed: Tick::default(),
         }
     }
 
@@ -118,12 +126,18 @@ impl Ports {
         bound.port.transmit(frame).map_err(|frame| (frame, DropReason::InterfaceDrop))
     }
 
-    /// Flushes what was used in this turn and what still waits to leave; returns how many frames wait.
-    pub(crate) fn flush(&mut self, pool: &mut FramePool) -> usize {
+    /// Flushes what was used in this turn, what still waits to leave and what has nothing to receive into, and every
+    /// millisecond all ports; returns how many frames wait.
+    pub(crate) fn flush(&mut self, pool: &mut FramePool, now: Tick) -> usize {
+        let all = now.0.saturating_sub(self.flushed.0) >= ALL_PORTS;
+        if all {
+            self.flushed = now;
+        }
         let mut pending = 0;
         for bound in &mut self.bound {
-            if std::mem::take(&mut bound.dirty) || bound.port.pending() != 0 {
+            if all || bound.dirty || bound.port.pending() != 0 {
                 bound.port.flush(pool);
+                bound.dirty = bound.port.starved();
                 pending += bound.port.pending();
             }
         }
@@ -133,6 +147,11 @@ impl Ports {
     /// Flushes every port: returns completed frames that an idle port still holds.
     pub(crate) fn flush_all(&mut self, pool: &mut FramePool) {
         self.bound.iter_mut().for_each(|bound| bound.port.flush(pool));
+    }
+
+    /// Whether some port would receive if there were frames.
+    pub(crate) fn starved(&self) -> bool {
+        self.bound().any(Port::starved)
     }
 
     /// Frames that wait to leave.

@@ -121,7 +121,7 @@ impl Worker {
         let mut load = Load { burst: &mut self.burst, origins: &mut self.origins };
         let handed_over = take_parcels(&mut cx, &mut self.graph, &mut load, &mut self.inbox);
         let received = receive(&mut cx, &mut self.graph, &mut load);
-        let pending = self.ports.flush(&mut self.pool);
+        let pending = self.ports.flush(&mut self.pool, now);
         self.peers.ring();
         Work { received, handed_over, commands, pending }
     }
@@ -152,9 +152,10 @@ impl Worker {
         self.ports.bound().filter_map(Port::poll_fd)
     }
 
-    /// Whether some port can only be polled, so that the caller must not sleep for long.
+    /// Whether some port can only be polled, or has no frames to receive into, so that the caller must not sleep for
+    /// long.
     pub fn must_poll(&self) -> bool {
-        self.ports.bound().any(|port| port.poll_fd().is_none())
+        self.ports.starved() || self.ports.bound().any(|port| port.poll_fd().is_none())
     }
 
     /// Gives every frame back and returns the closed ports. Call it after all workers have stopped taking turns: what a

@@ -3,10 +3,12 @@
 
 mod site;
 
-use std::sync::atomic::Ordering;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::{Event, Tick, WorkerId};
-use port::{Faults, FaultyPort, MemoryPort};
+use port::{Burst, Faults, FaultyPort, Frame, FramePool, MemoryPort, Port, PortInfo};
 use site::*;
 use tables::{DropReason, Generation};
 
@@ -33,6 +35,106 @@ fn a_full_port_and_a_faulty_one_are_counted() {
         site.inject(VIF3, &packets);
         site.turn_all();
     });
+}
+
+/// Receives into frames it took from the pool when it was flushed, as the kernel does.
+struct FillPort {
+    fill: Vec<Frame>,
+    /// Packets that have not come in yet.
+    wire: Arc<AtomicUsize>,
+    says: Says,
+}
+
+/// Whether a port tells that it has no frames left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    Starved,
+    Nothing,
+}
+
+impl Port for FillPort {
+    fn name(&self) -> &str {
+        "fill"
+    }
+
+    fn receive(&mut self, _: &mut FramePool, burst: &mut Burst) -> usize {
+        let waiting = self.wire.load(Ordering::Relaxed);
+        let count = waiting.min(self.fill.len()).min(burst.remaining_capacity());
+        for mut frame in self.fill.drain(..count) {
+            frame.fill(&ping(MAC3, 3, 9)).unwrap();
+            burst.push(frame);
+        }
+        self.wire.store(waiting - count, Ordering::Relaxed);
+        count
+    }
+
+    fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
+        Err(frame)
+    }
+
+    fn flush(&mut self, pool: &mut FramePool) {
+        while self.fill.len() < 48
+            && let Some(frame) = pool.take()
+        {
+            self.fill.push(frame);
+        }
+    }
+
+    fn close(&mut self, pool: &mut FramePool) {
+        self.fill.drain(..).for_each(|frame| pool.give(frame));
+    }
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn outstanding(&self) -> usize {
+        self.fill.len()
+    }
+
+    fn starved(&self) -> bool {
+        self.says == Says::Starved && self.fill.is_empty()
+    }
+
+    fn info(&self) -> PortInfo {
+        PortInfo::default()
+    }
+}
+
+/// A site whose vif3 has received into every frame there is, all of which wait on the fabric; and what is still to come.
+fn drained(says: Says) -> (Site, Arc<AtomicUsize>) {
+    let mut site = Site::new(1);
+    let wire = Arc::new(AtomicUsize::new(site.pools.capacity() + 10));
+    let port = FillPort { fill: Vec::new(), wire: Arc::clone(&wire), says };
+    site.add_port(VIF3, 0, Box::new(port));
+    site.turn_all();
+    assert_eq!((site.pools.free_frames(), wire.load(Ordering::Relaxed)), (0, 10));
+    (site, wire)
+}
+
+#[test]
+fn a_port_that_found_the_pool_empty_receives_again_when_frames_are_back() {
+    let (mut site, wire) = drained(Says::Starved);
+    assert!(site.workers[0].must_poll());
+    site.collect();
+    for _ in 0..2 {
+        site.workers[0].turn(Tick(10));
+    }
+    assert_eq!(wire.load(Ordering::Relaxed), 0);
+    site.collect();
+    site.close();
+}
+
+#[test]
+fn every_port_is_flushed_each_millisecond_whether_it_was_used_or_not() {
+    let (mut site, wire) = drained(Says::Nothing);
+    site.collect();
+    let start = Tick(1_000_000_000);
+    site.workers[0].turn(start);
+    site.workers[0].turn(Tick(start.0 + 1));
+    assert_eq!(wire.load(Ordering::Relaxed), 0);
+    site.collect();
+    site.close();
 }
 
 #[test]

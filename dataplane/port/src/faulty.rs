@@ -106,6 +106,10 @@ impl<P: Port> Port for FaultyPort<P> {
         self.inner.pending()
     }
 
+    fn starved(&self) -> bool {
+        self.inner.starved()
+    }
+
     fn info(&self) -> PortInfo {
         self.inner.info()
     }

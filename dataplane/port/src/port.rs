@@ -53,6 +53,12 @@ pub trait Port: Send {
         0
     }
 
+    /// Whether it has no frame left to receive into, so that nothing can come in and nothing becomes readable until a
+    /// `flush` finds frames in the pool: the worker keeps calling `flush` and does not sleep for long.
+    fn starved(&self) -> bool {
+        false
+    }
+
     /// What the port is and has counted. Asks the kernel: not for the packet path.
     fn info(&self) -> PortInfo;
 }

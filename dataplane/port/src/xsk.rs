@@ -88,6 +88,10 @@ impl Port for XskPort {
         self.socket.as_ref().map_or(0, |socket| socket.unsent() as usize)
     }
 
+    fn starved(&self) -> bool {
+        self.receiving == 0 && self.socket.is_some()
+    }
+
     fn info(&self) -> PortInfo {
         let mut statistics = self.statistics;
         if let Some(Ok(kernel)) = self.socket.as_ref().map(Socket::statistics) {

@@ -291,3 +291,39 @@ fn two_workers_each_serve_a_queue_of_one_device_from_one_pool() {
     });
     assert_eq!(bed.pools.free_frames(), 8192);
 }
+
+#[test]
+fn a_port_whose_pool_ran_empty_says_so_and_receives_again_after_a_flush() {
+    let Some(net) = Net::new() else { return };
+    net.veth("va", "vb");
+    let mut bed = Bed::new(1024);
+    let (_a, mut one) = bed.workload(&net, "va", small(256));
+    let (_b, mut other) = bed.workload(&net, "vb", small(64));
+    let mut frames: Vec<_> = (0..65).map(|number| bed.numbered(number, 60)).collect();
+    let last = frames.pop().unwrap();
+    let hoard: Vec<_> = std::iter::from_fn(|| bed.pool.take()).collect();
+    for frame in frames {
+        one.transmit(frame).unwrap();
+    }
+    // What was sent goes to a pool of its own and stays in it: 64 frames, so the receiver's stays empty.
+    let mut sink = bed.pools.pool();
+    one.flush(&mut sink);
+    let mut kept = port::Burst::new();
+    let deadline = std::time::Instant::now() + support::PATIENCE;
+    while !kept.is_full() && std::time::Instant::now() < deadline {
+        other.receive(&mut bed.pool, &mut kept);
+    }
+    other.flush(&mut bed.pool);
+    assert!(kept.is_full() && other.starved(), "received into all it had: {}", kept.len());
+    kept.into_iter().chain(hoard).for_each(|frame| bed.pool.give(frame));
+    other.flush(&mut bed.pool);
+    assert!(!other.starved());
+    one.transmit(last).unwrap();
+    one.flush(&mut bed.pool);
+    assert_eq!(bed.collect(&mut other, 1), [64]);
+    one.close(&mut bed.pool);
+    other.close(&mut bed.pool);
+    assert!(!other.starved(), "a closed port wants nothing");
+    drop(sink);
+    assert_eq!(bed.pools.free_frames(), 1024);
+}
