@@ -35,7 +35,7 @@ mod tests {
     fn derived_names_do_not_change() {
         // Running workloads have these: another derivation would rename and renumber them all.
         assert_eq!(mac("red", "red-b").to_string(), "02:41:bf:f3:0f:7a");
-        assert_eq!(self::tap("node-b", "red-b"), "tap75645fcc-5e");
+        assert_eq!(tap("node-b", "red-b"), "tap75645fcc-5e");
         assert_ne!(mac("red", "red-a"), mac("green", "red-a"));
         assert!(!mac("red", "red-a").is_group());
         let tap = tap("node-a", "red-a");

@@ -28,6 +28,9 @@ pub(crate) use pair::AttachError;
 /// Namespaces come and go without telling.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// What complaints about no single device are kept under: no name is empty.
+const ALL: &str = "";
+
 /// What the task tells.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -37,8 +40,42 @@ pub(crate) enum Event {
     Detached(String),
     /// The uplink has another MAC or MTU.
     Uplink(Uplink),
-    /// Every workload was tried once.
+    /// Every workload was tried, one that failed for what may pass a second time.
     FirstPass,
+}
+
+/// What a pass that saw the devices came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// Each workload is attached or has to be waited for.
+    Whole,
+    /// The kernel refused something of a workload that may well be right the next time.
+    Lacking,
+}
+
+/// On the way to [`Event::FirstPass`]. A workload missing then is missing in what peers are told first, and is swept
+/// from the dataplane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Not yet; so many passes may still lack something.
+    Waiting {
+        retries: u8,
+    },
+    /// To be told now.
+    Due,
+    Told,
+}
+
+impl Start {
+    fn after(self, outcome: &Result<Passed, AttachError>) -> Start {
+        match (self, outcome) {
+            (Start::Waiting { retries: retries @ 1.. }, Ok(Passed::Lacking)) => {
+                Start::Waiting { retries: retries - 1 }
+            }
+            (Start::Waiting { .. }, Ok(_)) => Start::Due,
+            (start, _) => start,
+        }
+    }
 }
 
 /// Keeps the pairs as configured until the configuration's sender is gone.
@@ -50,14 +87,18 @@ pub(crate) async fn keep(
 ) {
     let mut keeper =
         Keeper { links, uplink, events, attached: BTreeMap::new(), told: BTreeMap::new() };
-    let mut first = true;
+    let mut start = Start::Waiting { retries: 1 };
     loop {
         let config = configs.borrow_and_update().clone();
-        if let Err(error) = keeper.pass(&config).await {
-            warn!("attach: {error}");
+        let outcome = keeper.pass(&config).await;
+        match &outcome {
+            Ok(_) => keeper.says_no_more(ALL),
+            Err(error) => keeper.complain(ALL, &format!("attach: {error}")),
         }
-        if std::mem::take(&mut first) {
+        start = start.after(&outcome);
+        if start == Start::Due {
             let _ = keeper.events.send(Event::FirstPass).await;
+            start = Start::Told;
         }
         tokio::select! {
             changed = configs.changed() => if changed.is_err() { return },
@@ -71,19 +112,28 @@ struct Keeper {
     uplink: Uplink,
     events: mpsc::Sender<Event>,
     attached: BTreeMap<String, (Workload, Attachment)>,
-    /// The last complaint of each workload: said once.
+    /// The last complaint of each workload, host end, and of all: said once.
     told: BTreeMap<String, String>,
 }
 
 impl Keeper {
-    async fn pass(&mut self, config: &Config) -> Result<(), AttachError> {
+    async fn pass(&mut self, config: &Config) -> Result<Passed, AttachError> {
         self.look_at_uplink().await;
         let node = &config.node.name;
         let devices = self.links.owned_by(node).await?;
         for (device, workload) in &devices {
             if !config.workloads.iter().any(|w| w.name == *workload) {
-                self.links.delete(device).await?;
-                info!("workload {workload}: detached");
+                match self.links.delete(device).await {
+                    Ok(()) => {
+                        self.says_no_more(device);
+                        info!("workload {workload}: detached");
+                    }
+                    // The others shall not suffer from it.
+                    Err(error) => {
+                        let text = format!("workload {workload}: removing {device}: {error}");
+                        self.complain(device, &text);
+                    }
+                }
             }
         }
         let gone: Vec<String> = self
@@ -99,15 +149,29 @@ impl Keeper {
             self.attached.remove(&name);
             let _ = self.events.send(Event::Detached(name)).await;
         }
+        let mut passed = Passed::Whole;
         for workload in &config.workloads {
             let attachment = self.attachment(node, workload);
             let known = self.attached.get(&workload.name);
             if known.is_some_and(|known| known.0 == *workload && known.1 == attachment) {
                 continue;
             }
-            self.attach(node, workload, attachment).await;
+            if self.attach(node, workload, attachment).await == Passed::Lacking {
+                passed = Passed::Lacking;
+            }
         }
-        Ok(())
+        Ok(passed)
+    }
+
+    fn complain(&mut self, about: &str, text: &str) {
+        if self.told.get(about).map(String::as_str) != Some(text) {
+            warn!("{text}; trying on");
+            self.told.insert(about.to_owned(), text.to_owned());
+        }
+    }
+
+    fn says_no_more(&mut self, about: &str) {
+        self.told.remove(about);
     }
 
     /// One that is away (a device being replaced) counts as it was.
@@ -125,24 +189,40 @@ impl Keeper {
         Attachment { device, mtu: workload.mtu.unwrap_or(mtu_behind(&self.uplink)) }
     }
 
-    async fn attach(&mut self, node: &str, workload: &Workload, attachment: Attachment) {
+    async fn attach(&mut self, node: &str, workload: &Workload, attachment: Attachment) -> Passed {
         let name = &workload.name;
         match pair::attach(&self.links, node, workload, &attachment).await {
             Ok(made) => {
-                self.told.remove(name);
+                self.says_no_more(name);
                 let (device, namespace) = (&attachment.device, &workload.namespace);
                 let (interface, address) = (&workload.interface, workload.address);
                 info!("workload {name}: {made} {interface} in {namespace}, {address}, {device}");
                 self.attached.insert(name.clone(), (workload.clone(), attachment.clone()));
                 let _ = self.events.send(Event::Attached(name.clone(), attachment)).await;
+                Passed::Whole
             }
             Err(error) => {
-                let text = error.to_string();
-                if self.told.get(name) != Some(&text) {
-                    warn!("workload {name}: {text}; trying on");
-                    self.told.insert(name.clone(), text);
-                }
+                self.complain(name, &format!("workload {name}: {error}"));
+                if error.may_pass() { Passed::Lacking } else { Passed::Whole }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_pass_is_one_that_saw_the_devices_and_had_a_second_try() {
+        let unseen = || Err(AttachError::Vanished("eth0".to_owned()));
+        let start = Start::Waiting { retries: 1 };
+        assert_eq!(start.after(&Ok(Passed::Whole)), Start::Due);
+        assert_eq!(start.after(&unseen()), start);
+        let again = start.after(&Ok(Passed::Lacking));
+        assert_ne!(again, Start::Due);
+        assert_eq!(again.after(&unseen()), again);
+        assert_eq!(again.after(&Ok(Passed::Lacking)), Start::Due, "nobody waits for ever");
+        assert_eq!(Start::Told.after(&Ok(Passed::Whole)), Start::Told);
     }
 }

@@ -57,6 +57,19 @@ pub(crate) enum AttachError {
     },
 }
 
+impl AttachError {
+    /// Whether the next try may well succeed, with nobody doing anything about it.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            AttachError::Vanished(_) | AttachError::Netlink(_) | AttachError::Io { .. } => true,
+            AttachError::NoNamespace(_)
+            | AttachError::Occupied { .. }
+            | AttachError::NoUplink(_)
+            | AttachError::NotEthernet(_) => false,
+        }
+    }
+}
+
 /// What had to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
