@@ -130,6 +130,10 @@ impl Workforce {
         let dropped = server.ports.counters().drops().total();
         let (free, all) = (self.pools.free_frames(), self.pools.capacity());
         tracing::info!("ended: {free} of {all} frames are home, {dropped} packets were dropped");
+        let lost = sys::memory::lost_chunks();
+        if lost != 0 {
+            tracing::error!("{lost} packet buffers were lost: a bug");
+        }
     }
 }
 
