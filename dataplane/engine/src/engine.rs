@@ -52,7 +52,11 @@ struct Line {
 }
 
 impl Engine {
-    /// One worker a seat (at most 256), each connected with all others. `seed` makes flow hashes unpredictable: one
+    /// How many workers there can be.
+    pub const MAX_WORKERS: usize = u8::MAX as usize;
+
+    /// One worker a seat, each connected with all others, for the first [`Engine::MAX_WORKERS`] seats: further ones get
+    /// none, so whoever offers more must look at how many workers came back. `seed` makes flow hashes unpredictable: one
     /// random number a process.
     pub fn new(seats: impl IntoIterator<Item = Seat>, seed: Seed) -> (Engine, Vec<Worker>) {
         Engine::limited(seats, seed, StormLimits::default())
@@ -64,7 +68,7 @@ impl Engine {
         seed: Seed,
         limits: StormLimits,
     ) -> (Engine, Vec<Worker>) {
-        let seats: Vec<Seat> = seats.into_iter().take(usize::from(u8::MAX)).collect();
+        let seats: Vec<Seat> = seats.into_iter().take(Engine::MAX_WORKERS).collect();
         let count = u8::try_from(seats.len()).unwrap_or(u8::MAX);
         let pillows: Vec<Pillow> = seats.iter().map(|_| Pillow::new()).collect();
         let bells: Vec<Bell> = seats
