@@ -160,11 +160,6 @@ impl DropReason {
     pub const fn index(self) -> usize {
         self as usize
     }
-
-    /// The reason with this number.
-    pub fn from_index(index: usize) -> Option<DropReason> {
-        DropReason::ALL.get(index).copied()
-    }
 }
 
 #[cfg(test)]

@@ -206,7 +206,6 @@ struct Zeroed {
     page: Arc<Counters>,
     vifs: BTreeMap<VifId, VifStatistics>,
     vif_drops: BTreeMap<VifId, DropStatistics>,
-    vrf_drops: BTreeMap<VrfId, DropStatistics>,
     drops: DropStatistics,
 }
 
@@ -216,7 +215,6 @@ impl CounterReader {
             page,
             vifs: BTreeMap::new(),
             vif_drops: BTreeMap::new(),
-            vrf_drops: BTreeMap::new(),
             drops: DropStatistics::default(),
         };
         CounterReader { workers: pages.into_iter().map(zeroed).collect() }
@@ -250,7 +248,7 @@ impl CounterReader {
 
     /// Packets dropped while being forwarded in this VRF.
     pub fn vrf_drops(&self, vrf: VrfId) -> DropStatistics {
-        sum(self.workers.iter().map(|worker| worker.vrf_drops(vrf)))
+        sum(self.workers.iter().map(|worker| worker.page.vrf_drops(vrf)))
     }
 
     /// All packets dropped.
@@ -278,24 +276,6 @@ impl CounterReader {
         }
     }
 
-    /// Makes now the zero of every interface.
-    pub fn clear_vifs(&mut self) {
-        for index in 0..limits::VIFS {
-            let Ok(index) = u16::try_from(index) else { continue };
-            let vif = VifId(index);
-            if self.vif(vif) != VifStatistics::default() || self.vif_drops(vif).total() != 0 {
-                self.clear_vif(vif);
-            }
-        }
-    }
-
-    /// Makes now the zero of a VRF's drops.
-    pub fn clear_vrf(&mut self, vrf: VrfId) {
-        for worker in &mut self.workers {
-            worker.vrf_drops.insert(vrf, worker.page.vrf_drops(vrf));
-        }
-    }
-
     /// Makes now the zero of the drop totals.
     pub fn clear_drops(&mut self) {
         for worker in &mut self.workers {
@@ -313,11 +293,6 @@ impl Zeroed {
     fn vif_drops(&self, vif: VifId) -> DropStatistics {
         let zero = self.vif_drops.get(&vif).copied().unwrap_or_default();
         self.page.vif_drops(vif).combine(zero, u64::wrapping_sub)
-    }
-
-    fn vrf_drops(&self, vrf: VrfId) -> DropStatistics {
-        let zero = self.vrf_drops.get(&vrf).copied().unwrap_or_default();
-        self.page.vrf_drops(vrf).combine(zero, u64::wrapping_sub)
     }
 
     fn drops(&self) -> DropStatistics {
@@ -357,14 +332,13 @@ mod tests {
         assert_eq!(reader.vif_drops(VifId(3)).get(DropReason::Discard), 2);
         assert_eq!(reader.vrf_drops(VrfId(2)).total(), 2);
         assert_eq!(reader.drops_on(0).total(), 1);
-        reader.clear_vifs();
+        reader.clear_vif(VifId(3));
         assert_eq!(reader.vif(VifId(3)), VifStatistics::default());
         assert_eq!((reader.vif_drops(VifId(3)).total(), reader.drops().total()), (0, 2));
         reader.clear_drops();
-        reader.clear_vrf(VrfId(2));
         pages.iter().for_each(|page| page.dropped(VifId(3), VrfId(2), DropReason::Discard));
         assert_eq!(reader.drops().total(), 2);
-        assert_eq!(reader.vrf_drops(VrfId(2)).total(), 2);
+        assert_eq!(reader.vrf_drops(VrfId(2)).total(), 4);
         assert_eq!(reader.vif_drops(VifId(3)).total(), 2);
     }
 

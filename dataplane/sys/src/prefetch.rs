@@ -6,12 +6,6 @@ pub fn prefetch_read<T>(value: &T) {
     prefetch_address(std::ptr::from_ref(value).cast());
 }
 
-/// Asks for the cache line the slice starts in.
-#[inline]
-pub fn prefetch_slice<T>(values: &[T]) {
-    prefetch_address(values.as_ptr().cast());
-}
-
 /// Asks for the line at `address`, which need not be valid: a hint never faults.
 #[inline]
 pub(crate) fn prefetch_address(address: *const u8) {

@@ -231,15 +231,6 @@ fn without_a_socket_the_uplink_passes_and_a_workload_drops() {
 }
 
 #[test]
-fn a_queue_given_up_is_not_served_any_more() {
-    let Some(bench) = bench(Role::Workload) else { return };
-    assert_eq!(bench.judge(&[0; 60]), Verdict::Socket);
-    bench.program.unserve(0).unwrap();
-    assert_eq!(bench.judge(&[0; 60]), Verdict::Drop);
-    assert!(bench.program.unserve(64).is_err());
-}
-
-#[test]
 fn endpoints_are_exactly_those_last_set() {
     let Some(bench) = bench(Role::Uplink) else { return };
     let (node, other) = (ipv4(UDP, NODE, &udp(6635)), ipv4(UDP, OTHER, &udp(6635)));

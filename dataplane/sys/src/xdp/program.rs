@@ -135,14 +135,6 @@ impl Program {
         put(&self.sockets, "sockets", &queue.to_ne_bytes(), &fd.to_ne_bytes())
     }
 
-    /// Stops sending a queue's packets to its socket.
-    ///
-    /// # Errors
-    /// [`LoadError`] if there is no such queue.
-    pub fn unserve(&self, queue: u32) -> Result<(), LoadError> {
-        put(&self.queue_slot, "queue_slot", &queue.to_ne_bytes(), &0u32.to_ne_bytes())
-    }
-
     /// Makes `endpoints` the addresses whose tunnel packets are taken. Nothing on a workload.
     ///
     /// # Errors
