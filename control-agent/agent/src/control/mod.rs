@@ -252,17 +252,18 @@ impl Control {
     }
 
     fn configure(&mut self, config: Config, now: Time, out: &mut Vec<Output>) {
+        // What is attached stays so until it is told to be gone: a workload that is removed and comes back before
+        // anybody touched its pair is attached, and nobody would tell so again.
         self.config = config;
-        let config = &self.config;
-        self.attached.retain(|name, _| config.workloads.iter().any(|w| w.name == *name));
-        free_others(&mut self.ids, config);
+        free_others(&mut self.ids, &self.config);
         self.workloads_changed();
         if self.started {
             self.match_peers(now, out);
         }
     }
 
-    /// Starts, stops and restarts peers until they are those of the configuration.
+    /// Starts, stops and reconfigures peers until they are those of the configuration. What changed of a peer costs no
+    /// route, unless it is an AS.
     fn match_peers(&mut self, now: Time, out: &mut Vec<Output>) {
         let wanted: BTreeMap<IpAddr, (Neighbor, Settings)> = self
             .config
@@ -275,8 +276,9 @@ impl Control {
             .peers
             .iter()
             .filter(|(address, peer)| {
-                wanted.get(address).is_none_or(|(neighbor, settings)| {
-                    *neighbor != peer.neighbor || settings != peer.fsm.settings()
+                wanted.get(address).is_none_or(|(_, settings)| {
+                    let known = peer.fsm.settings();
+                    (settings.local_as, settings.peer_as) != (known.local_as, known.peer_as)
                 })
             })
             .map(|(address, _)| *address)
@@ -289,7 +291,12 @@ impl Control {
             }
         }
         for (address, (neighbor, settings)) in wanted {
-            if self.peers.contains_key(&address) {
+            if let Some(peer) = self.peers.get_mut(&address) {
+                peer.neighbor = neighbor;
+                if *peer.fsm.settings() != settings {
+                    let actions = peer.fsm.reconfigure(settings, now);
+                    self.act_all(address, actions, now, out);
+                }
                 continue;
             }
             let mut fsm = Fsm::new(settings);
@@ -340,6 +347,10 @@ impl Control {
     fn event(&mut self, address: IpAddr, event: Event<'_>, now: Time, out: &mut Vec<Output>) {
         let Some(peer) = self.peers.get_mut(&address) else { return };
         let actions = peer.fsm.handle(event, now);
+        self.act_all(address, actions, now, out);
+    }
+
+    fn act_all(&mut self, address: IpAddr, actions: Vec<Action>, now: Time, out: &mut Vec<Output>) {
         for action in actions {
             self.act(address, action, now, out);
         }

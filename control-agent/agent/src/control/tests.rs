@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use proto::bgp::Dialing;
 use tables::{Key, NextHopKind, NhId, Object, TunnelEncap, VrfId};
 use wire::{Mac, Prefix};
 
@@ -520,6 +521,54 @@ fn a_deconfigured_neighbor_is_flushed_at_once() {
     world.reconfigure(1, alone);
     assert_eq!(world.nodes[0].route(5001, "10.1.0.12"), None);
     assert_eq!(world.nodes[1].route(5001, "10.1.0.11"), None);
+}
+
+#[test]
+fn what_changes_of_a_neighbor_but_its_as_costs_no_route() {
+    type Change = fn(&mut Config);
+    let mut world = World::new(ALL);
+    world.start(0);
+    world.start(1);
+    world.pass(10);
+    let before = world.nodes.each_ref().map(|node| Arc::clone(&node.fresh));
+    let sessions = |world: &World| {
+        world.nodes[0].log.iter().filter(|line| line.contains("session up")).count()
+    };
+    let changes: [(Change, usize); 4] = [
+        (|config| config.bgp.as_mut().unwrap().neighbors[0].hold_time = 30, 2),
+        (|config| config.bgp.as_mut().unwrap().restart_time = 200, 3),
+        (|config| config.bgp.as_mut().unwrap().neighbors[0].port = 1179, 3),
+        (|config| config.bgp.as_mut().unwrap().neighbors[0].dialing = Dialing::Passive, 3),
+    ];
+    for (change, expected) in changes {
+        let mut config = world.nodes[0].config.clone();
+        change(&mut config);
+        world.reconfigure(0, config);
+        assert_eq!(world.nodes.each_ref().map(|node| Arc::clone(&node.fresh)), before);
+        world.pass(5);
+        assert_eq!(sessions(&world), expected);
+        world.pass(400);
+        assert_eq!(world.nodes.each_ref().map(|node| Arc::clone(&node.fresh)), before);
+        assert_eq!(sessions(&world), expected);
+    }
+    let mut config = world.nodes[0].config.clone();
+    config.bgp.as_mut().unwrap().neighbors[0].as_number = 64999;
+    world.reconfigure(0, config);
+    assert_eq!(world.nodes[0].route(5001, "10.1.0.12"), None);
+}
+
+#[test]
+fn a_workload_that_is_removed_and_back_before_its_pair_is_touched_lives() {
+    let mut world = World::new(ALL);
+    world.start(0);
+    world.start(1);
+    world.pass(10);
+    let before = world.nodes.each_ref().map(|node| Arc::clone(&node.fresh));
+    let whole = world.nodes[1].config.clone();
+    world.reconfigure(1, config(B, A, ALL, &[("green-b", "10.1.0.12")]));
+    assert_eq!(world.nodes[0].route(5001, "10.1.0.12"), None);
+    world.reconfigure(1, whole);
+    assert_eq!(world.nodes.each_ref().map(|node| Arc::clone(&node.fresh)), before);
 }
 
 #[test]

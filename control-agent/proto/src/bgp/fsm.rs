@@ -133,6 +133,33 @@ impl Fsm {
         out
     }
 
+    /// Takes other settings. Where they show in OPEN, the session ends without a word, as with a restart, and comes back
+    /// at once: either side keeps the other's routes meanwhile, if it promised to. For another AS make another machine.
+    pub fn reconfigure(&mut self, settings: Settings, now: Time) -> Vec<Action> {
+        let mut out = Vec::new();
+        let mut as_before = settings.clone();
+        as_before.dialing = self.settings.dialing;
+        let reopen = as_before != self.settings;
+        self.settings = settings;
+        if reopen {
+            for connection in std::mem::take(&mut self.connections) {
+                out.push(Action::Close(connection.id));
+            }
+            if let Some((_, negotiated)) = self.session.take() {
+                out.push(Action::Down);
+                let promise = negotiated.peer.graceful_restart.as_ref();
+                let effects = self.helper.session_down(&negotiated.families, promise, now);
+                push_effects(effects, &mut out);
+            }
+            self.pause = FIRST_PAUSE;
+        }
+        if self.settings.dialing == Dialing::Passive && matches!(self.call, Call::At(_)) {
+            self.call = Call::None;
+        }
+        self.plan_call(now);
+        out
+    }
+
     fn stop(&mut self, reason: StopReason, now: Time, out: &mut Vec<Action>) {
         self.running = false;
         self.call = Call::None;
