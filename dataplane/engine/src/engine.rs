@@ -138,7 +138,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes it away again: it comes back, closed, as [`Event::Removed`].
+    /// Takes it away again: it comes back, still open, as [`Event::Removed`].
     ///
     /// # Errors
     /// [`Busy`], and nothing has changed.

@@ -30,13 +30,14 @@ pub(crate) enum Command {
 
 /// What a worker tells the control thread.
 pub enum Event {
-    /// A port is closed and free to be dropped, which may wait in the kernel: not here.
+    /// A port is no longer this worker's. It is still open, because closing may wait in the kernel: whoever gets this
+    /// closes it, with a pool of the same frames.
     Removed {
         /// Of this interface.
         vif: VifId,
         /// This queue.
         queue: u16,
-        /// The port; its frames are home.
+        /// The port, with the frames it holds.
         port: Box<dyn Port>,
     },
     /// What a port is and has counted.
@@ -202,11 +203,11 @@ impl Worker {
         match command {
             Command::AddPort { vif, queue, port } => {
                 let port = self.ports.add(vif, queue, port)?;
-                self.closed(vif, queue, port)
+                Some(Event::Removed { vif, queue, port })
             }
             Command::RemovePort { vif, queue } => {
                 let port = self.ports.remove(vif, queue)?;
-                self.closed(vif, queue, port)
+                Some(Event::Removed { vif, queue, port })
             }
             Command::AddPeerPort { vif, queue, worker } => {
                 self.ports.add_elsewhere(vif, queue, worker);
@@ -220,11 +221,6 @@ impl Worker {
                 Some(Event::Info { vif, queue, info: self.ports.info(vif, queue) })
             }
         }
-    }
-
-    fn closed(&mut self, vif: VifId, queue: u16, mut port: Box<dyn Port>) -> Option<Event> {
-        port.close(&mut self.pool);
-        Some(Event::Removed { vif, queue, port })
     }
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         server.run(questions, events, outcomes, stop).await
     });
     drop(directory);
-    workforce.end(&server);
+    workforce.end(&mut server);
     // Openings that still wait for the kernel are not waited for.
     runtime.shutdown_background();
     Ok(ended?)
@@ -115,14 +115,15 @@ struct Workforce {
 }
 
 impl Workforce {
-    /// Stops the workers, closes their ports, and says whether every frame came home.
-    fn end(self, server: &Server) {
+    /// Stops the workers, closes all ports, and says whether every frame came home.
+    fn end(self, server: &mut Server) {
         self.stop.store(true, Ordering::Relaxed);
         self.bells.iter().for_each(EventFd::ring);
         let workers: Vec<Worker> = self.threads.into_iter().filter_map(|t| t.join().ok()).collect();
         for worker in workers {
             drop(worker.close());
         }
+        server.ports.close_returned();
         let deadline = Instant::now() + HOMECOMING;
         while self.pools.free_frames() < self.pools.capacity() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));

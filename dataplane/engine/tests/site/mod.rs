@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use engine::{CounterReader, DropStatistics, Engine, Seat, Seed, Tick, Wake, Worker, WorkerId};
+use engine::{
+    CounterReader, DropStatistics, Engine, Event, Seat, Seed, Tick, Wake, Worker, WorkerId,
+};
 use port::{
     Burst, Frame, FramePool, FramePools, Memory, MemoryEnd, MemoryPort, Port, PortInfo, ReplayPort,
 };
@@ -278,9 +280,16 @@ impl Site {
     }
 
     pub fn close(self) {
-        let Site { workers, pools, .. } = self;
+        let Site { workers, mut engine, pools, .. } = self;
+        let mut pool = pools.pool();
         for worker in workers {
+            let id = worker.id();
             drop(worker.close());
+            while let Some(event) = engine.event(id) {
+                if let Event::Removed { mut port, .. } = event {
+                    port.close(&mut pool);
+                }
+            }
         }
         assert_eq!(pools.free_frames(), pools.capacity(), "every frame came home");
     }

@@ -8,7 +8,8 @@
 //! A host's vif has a device of our making: it is opened without waiting for one, and made anew when somebody deletes
 //! it. A vif's port is missing (no such device), opening, failed (tried again ever more rarely), or open. Everything else
 //! is a change from one to the other, made by [`Ports::want`], [`Ports::links_changed`], [`Ports::opened`] and
-//! [`Ports::retry`]. Closing never waits: the worker closes, and the port comes back as an event.
+//! [`Ports::retry`]. Closing never waits: the worker lets go of the port, it comes back as an event,
+//! and is closed in a thread of its own.
 
 mod facts;
 mod open;
@@ -32,7 +33,7 @@ use open::{Device, HostLink, Opened, Order};
 
 /// How long the first repetition of a failed opening waits, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// How long a worker that has no room for commands is given.
+/// How long a worker is given that has no room for commands, or has not let go of a port yet.
 const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// How long workers may take to say what a port is.
 const INSPECT_DEADLINE: Duration = Duration::from_millis(100);
@@ -57,6 +58,8 @@ pub(crate) struct Ports {
     outcomes: mpsc::UnboundedSender<Outcome>,
     /// Removals that a worker had no room for.
     overdue: Vec<(WorkerId, VifId, u16)>,
+    /// Ports that workers are to let go of and have not yet.
+    leaving: usize,
     /// Links to be set up.
     ready: Vec<(IfIndex, VifKind)>,
     /// Answers of workers still to come.
@@ -109,6 +112,7 @@ impl Ports {
             attempts: 0,
             outcomes,
             overdue: Vec::new(),
+            leaving: 0,
             ready: Vec::new(),
             unanswered: 0,
         };
@@ -233,7 +237,8 @@ impl Ports {
             State::Failed { retry, .. } => Some(retry),
             _ => None,
         });
-        let overdue = (!self.overdue.is_empty()).then(|| Instant::now() + BUSY_PAUSE);
+        let waits = !self.overdue.is_empty() || self.leaving > 0;
+        let overdue = waits.then(|| Instant::now() + BUSY_PAUSE);
         failed.chain(overdue).min()
     }
 
@@ -321,12 +326,28 @@ impl Ports {
             let worker = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
             while let Some(event) = self.engine.event(worker) {
                 match event {
-                    // Its frames are home and its socket is closed; what is left is memory.
-                    Event::Removed { port, .. } => drop(port),
+                    Event::Removed { mut port, .. } => {
+                        self.leaving = self.leaving.saturating_sub(1);
+                        let pools = self.ground.pools.clone();
+                        tokio::task::spawn_blocking(move || port.close(&mut pools.pool()));
+                    }
                     Event::Info { vif, queue, info } => {
                         self.unanswered = self.unanswered.saturating_sub(1);
                         self.note_info(vif, queue, info);
                     }
+                }
+            }
+        }
+    }
+
+    /// Closes what workers that have ended let go of before, here and now.
+    pub(crate) fn close_returned(&mut self) {
+        let mut pool = self.ground.pools.pool();
+        for worker in 0..self.engine.workers() {
+            let worker = WorkerId(u8::try_from(worker).unwrap_or(u8::MAX));
+            while let Some(event) = self.engine.event(worker) {
+                if let Event::Removed { mut port, .. } = event {
+                    port.close(&mut pool);
                 }
             }
         }
@@ -444,8 +465,9 @@ impl Ports {
     }
 
     fn remove(&mut self, worker: WorkerId, vif: VifId, queue: u16) {
-        if let Err(Busy { .. }) = self.engine.remove_port(worker, vif, queue) {
-            self.overdue.push((worker, vif, queue));
+        match self.engine.remove_port(worker, vif, queue) {
+            Ok(()) => self.leaving += 1,
+            Err(Busy { .. }) => self.overdue.push((worker, vif, queue)),
         }
     }
 
