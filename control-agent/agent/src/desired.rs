@@ -13,6 +13,7 @@
 //! A pure function but for the ids it asks for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 
 use proto::bgp::Encapsulation;
@@ -78,6 +79,8 @@ pub(crate) struct Desired {
     pub(crate) objects: Objects,
     /// The names of the next hops in it, but for those of workloads: the ids of others may go.
     pub(crate) next_hops: BTreeSet<String>,
+    /// What is not in it, for there is no id for it.
+    pub(crate) left_out: Vec<String>,
 }
 
 const UPLINK: VifId = VifId(0);
@@ -91,22 +94,27 @@ const HOST_NAME: &str = "vhost0";
 /// The names OpenContrail gives the VRFs of the fabric and of a network.
 const FABRIC_NAME: &str = "default-domain:default-project:ip-fabric:__default__";
 
-/// Computes what the dataplane should have.
-pub(crate) fn desired(inputs: &Inputs<'_>, ids: &mut Ids) -> Result<Desired, IdsError> {
+/// Computes what the dataplane should have. What there is no id for is left out alone.
+pub(crate) fn desired(inputs: &Inputs<'_>, ids: &mut Ids) -> Desired {
     let mut build = Build { inputs, ids, result: Desired::default() };
-    build.fabric()?;
+    let outcome = build.fabric();
+    build.note("the fabric", outcome);
     for network in &inputs.config.networks {
-        build.network(network)?;
+        let outcome = build.network(network);
+        build.note(format_args!("network {}", network.name), outcome);
     }
     for workload in &inputs.config.workloads {
         if let Some(attachment) = inputs.attached.get(&workload.name) {
-            build.workload(workload, attachment)?;
+            let outcome = build.workload(workload, attachment);
+            let (name, network) = (&workload.name, &workload.network);
+            build.note(format_args!("workload {name} of network {network}"), outcome);
         }
     }
     for ((network, prefix), slots) in inputs.remote {
-        build.remote(network, *prefix, slots)?;
+        let outcome = build.remote(network, *prefix, slots);
+        build.note(format_args!("route {prefix} of network {network}"), outcome);
     }
-    Ok(build.result)
+    build.result
 }
 
 /// Keeps each hop in its slot: those that left leave a hole, new ones fill holes first.
@@ -138,6 +146,12 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
+    fn note(&mut self, what: impl Display, outcome: Result<(), IdsError>) {
+        if let Err(error) = outcome {
+            self.result.left_out.push(format!("{what} is left out: {error}"));
+        }
+    }
+
     fn put(&mut self, object: Object) {
         self.result.objects.insert(object.key(), object);
     }

@@ -56,8 +56,13 @@ pub enum IdsError {
         problem: String,
     },
     /// All ids of a kind are in use or resting.
-    #[error("no free {0} is left")]
-    Exhausted(&'static str),
+    #[error("no free {kind} is left for \"{of}\"")]
+    Exhausted {
+        /// Of which.
+        kind: &'static str,
+        /// What goes without.
+        of: String,
+    },
 }
 
 /// One kind of id.
@@ -228,6 +233,12 @@ impl Ids {
         all.into_iter().collect()
     }
 
+    /// Leaves so many labels never used, for tests.
+    #[cfg(test)]
+    pub(crate) fn leave_labels(&mut self, count: usize) {
+        self.pools.labels.next = u32::try_from(limits::LABELS - count).unwrap();
+    }
+
     /// As after a restart, for tests.
     #[cfg(test)]
     pub(crate) fn set_existed(&mut self) {
@@ -245,7 +256,7 @@ impl Ids {
     /// [`IdsError::Exhausted`].
     pub(crate) fn vrf(&mut self, network: &str) -> Result<VrfId, IdsError> {
         let id = self.get(|p| &mut p.vrfs, "VRF", network, limits::VRFS)?;
-        u16::try_from(id).map(VrfId).map_err(|_| IdsError::Exhausted("VRF"))
+        u16::try_from(id).map(VrfId).map_err(|_| exhausted("VRF", network))
     }
 
     /// Everything of a workload in a network.
@@ -285,7 +296,7 @@ impl Ids {
     pub(crate) fn vif(&mut self, network: &str, workload: &str) -> Result<VifId, IdsError> {
         let key = member(network, workload);
         let id = self.get(|p| &mut p.vifs, "vif", &key, limits::VIFS)?;
-        u16::try_from(id).map(VifId).map_err(|_| IdsError::Exhausted("vif"))
+        u16::try_from(id).map(VifId).map_err(|_| exhausted("vif", &key))
     }
 
     /// The next hop of this name.
@@ -303,7 +314,7 @@ impl Ids {
     pub(crate) fn label(&mut self, network: &str, workload: &str) -> Result<Label, IdsError> {
         let key = member(network, workload);
         let id = self.get(|p| &mut p.labels, "label", &key, limits::LABELS)?;
-        Label::try_from(id).map_err(|_| IdsError::Exhausted("label"))
+        Label::try_from(id).map_err(|_| exhausted("label", &key))
     }
 
     /// Frees the VRFs of networks, the vifs and labels of workloads, and the local next hops of both, that are not among
@@ -369,7 +380,7 @@ impl Ids {
         limit: usize,
     ) -> Result<u32, IdsError> {
         let found = pool(&mut self.pools).get(key, limit, unix_now());
-        let (id, change) = found.ok_or(IdsError::Exhausted(kind))?;
+        let (id, change) = found.ok_or_else(|| exhausted(kind, key))?;
         self.note([change]);
         Ok(id)
     }
@@ -408,6 +419,10 @@ fn read(path: &Path, text: &str) -> Result<Pools, IdsError> {
         && pools.next_hops.is_sound(FIRST_NEXT_HOP, limits::NEXT_HOPS)
         && pools.labels.is_sound(FIRST_LABEL, limits::LABELS);
     if sound { Ok(pools) } else { Err(corrupt("an id is out of range or given twice".to_owned())) }
+}
+
+fn exhausted(kind: &'static str, of: &str) -> IdsError {
+    IdsError::Exhausted { kind, of: of.to_owned() }
 }
 
 fn io_error(path: &Path, error: io::Error) -> IdsError {

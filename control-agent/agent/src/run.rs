@@ -233,11 +233,19 @@ impl Process {
             Ok(None) => {}
             Err(refusal) => problem = Some(refusal.to_string()),
         }
+        if problem.is_none()
+            && let [first, others @ ..] = self.control.left_out()
+        {
+            problem = Some(match others.len() {
+                0 => first.clone(),
+                count => format!("{first}; so are {count} others"),
+            });
+        }
         self.unsettled = problem.as_ref().map(|_| Instant::now() + UNSETTLED);
         if problem != self.problem {
             match &problem {
                 Some(text) => error!("{text}; trying on"),
-                None => info!("ids can be written again"),
+                None => info!("ids can be had and written again"),
             }
             self.problem = problem;
         }

@@ -99,6 +99,7 @@ pub(crate) struct Control {
     /// Our routes may be others than peers were told.
     untold: bool,
     refusals: BTreeSet<Refusal>,
+    left_out: Vec<String>,
 }
 
 impl Control {
@@ -124,6 +125,7 @@ impl Control {
             dirty: true,
             untold: true,
             refusals: BTreeSet::new(),
+            left_out: Vec::new(),
         }
     }
 
@@ -140,6 +142,11 @@ impl Control {
     /// What was somebody's once and is nobody's any more: the dataplane must not have it.
     pub(crate) fn resting(&self) -> BTreeSet<Key> {
         self.ids.resting()
+    }
+
+    /// What the last [`Control::settle`] left out for want of ids; the next one tries again.
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// When [`Input::Timer`] is due.
@@ -210,7 +217,7 @@ impl Control {
     /// the last call. New ids are on disk before either.
     ///
     /// # Errors
-    /// [`IdsError`] when ids are used up or cannot be written; the next call tries again.
+    /// [`IdsError`] when ids cannot be written; the next call tries again.
     pub(crate) fn settle(
         &mut self,
         out: &mut Vec<Output>,
@@ -236,12 +243,15 @@ impl Control {
             attached: &self.attached,
             remote: &self.remote,
         };
-        let Desired { objects, next_hops } = desired(&inputs, &mut self.ids)?;
+        let Desired { objects, next_hops, left_out } = desired(&inputs, &mut self.ids);
         if self.convergence.is_reached() {
             self.ids.keep_next_hops(|name| next_hops.contains(name));
         }
         self.ids.save()?;
-        self.dirty = false;
+        // What has no id now may have one once others have rested.
+        self.dirty = !left_out.is_empty();
+        self.untold = self.dirty;
+        self.left_out = left_out;
         let refusals: BTreeSet<Refusal> = refusals.into_iter().collect();
         for (key, why) in refusals.difference(&self.refusals) {
             let (family, rd, prefix) = (key.family, key.rd, key.prefix);
@@ -327,7 +337,7 @@ impl Control {
     fn export(&mut self, out: &mut Vec<Output>) -> Result<(), IdsError> {
         let attached = |workload: &Workload| self.attached.contains_key(&workload.name);
         let router_mac = router_mac(&self.config, &self.uplink);
-        self.exports = exports(&self.config, &mut self.ids, router_mac, attached)?;
+        self.exports = exports(&self.config, &mut self.ids, router_mac, attached);
         self.ids.save()?;
         self.untold = false;
         let addresses: Vec<IpAddr> = self.peers.keys().copied().collect();

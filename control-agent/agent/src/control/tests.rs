@@ -572,6 +572,28 @@ fn a_workload_that_is_removed_and_back_before_its_pair_is_touched_lives() {
 }
 
 #[test]
+fn a_workload_without_a_label_is_named_and_left_out_alone() {
+    let mut world = World::new(ALL);
+    world.nodes[0].ids.as_mut().unwrap().leave_labels(1);
+    world.start(0);
+    world.start(1);
+    world.pass(10);
+    let left_out = |world: &World| world.nodes[0].control.as_ref().unwrap().left_out().to_vec();
+    let told = left_out(&world);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("label") && told[0].contains("red-a"), "{told:?}");
+    assert!(world.nodes[0].tunnel(5001, "10.1.0.12").is_some());
+    assert!(world.nodes[1].tunnel(5002, "10.1.0.11").is_some());
+    assert_eq!(world.nodes[1].route(5001, "10.1.0.11"), None);
+    assert_sound(&world.nodes[0].wanted);
+    world.nodes[0].control.as_mut().unwrap().ids.leave_labels(2);
+    world.give(0, Input::Timer);
+    world.settle();
+    assert_eq!(left_out(&world), [""; 0]);
+    assert!(world.nodes[1].tunnel(5001, "10.1.0.11").is_some());
+}
+
+#[test]
 fn local_objects_have_opencontrails_shape() {
     let mut world = World::new(ALL);
     world.start(0);

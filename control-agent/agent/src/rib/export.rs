@@ -12,27 +12,30 @@ use proto::bgp::{Announcement, Attributes, Encapsulation, Family, IpPrefix, Orig
 use wire::{Label, Mac, Prefix};
 
 use crate::config::{Config, Network, Workload};
-use crate::ids::{Ids, IdsError};
+use crate::ids::{Ids, WorkloadIds};
 
 /// What peers are to be told: label field and attributes of each route.
 pub(crate) type Exports = BTreeMap<RouteKey, ([u8; 3], Arc<Attributes>)>;
 
-/// The routes of the workloads that `attached` says are there.
+/// The routes of the workloads that `attached` says are there. One without ids is not told: nothing would take its
+/// packets.
 pub(crate) fn exports(
     config: &Config,
     ids: &mut Ids,
     router_mac: Mac,
     attached: impl Fn(&Workload) -> bool,
-) -> Result<Exports, IdsError> {
+) -> Exports {
     let mut exports = Exports::new();
     for network in &config.networks {
-        let vrf = ids.vrf(&network.name)?;
+        let Ok(vrf) = ids.vrf(&network.name) else { continue };
         let rd = Rd::from_address(config.node.router_id, vrf.0);
         let vpn = vpn_attributes(config, network).map(Arc::new);
         let evpn = evpn_attributes(config, network, router_mac).map(Arc::new);
         let members = config.workloads.iter().filter(|w| w.network == network.name);
         for workload in members.filter(|workload| attached(workload)) {
-            let label = ids.label(&network.name, &workload.name)?;
+            let Ok(WorkloadIds { label, .. }) = ids.workload(&network.name, &workload.name) else {
+                continue;
+            };
             let key = |family| RouteKey {
                 family,
                 rd,
@@ -49,7 +52,7 @@ pub(crate) fn exports(
             }
         }
     }
-    Ok(exports)
+    exports
 }
 
 fn mpls_label(label: Label) -> [u8; 3] {
