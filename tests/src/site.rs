@@ -130,6 +130,14 @@ pub struct Site {
     /// The bridge between them; the nodes' ports there are named `node-a` and `node-b`.
     pub underlay: Underlay,
     options: SiteOptions,
+    end: End,
+}
+
+/// What becomes of a site that is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    TakenDown,
+    LeftStanding,
 }
 
 impl Site {
@@ -147,7 +155,7 @@ impl Site {
             workloads.push(workload);
         }
         let nodes = [node(&options, &underlay, 0)?, node(&options, &underlay, 1)?];
-        Ok(Site { nodes, workloads, underlay, options })
+        Ok(Site { nodes, workloads, underlay, options, end: End::TakenDown })
     }
 
     /// Starts `vrouterd` and `vrouter-agent` on both nodes.
@@ -195,7 +203,7 @@ impl Site {
 
     /// Leaves everything standing.
     pub fn keep(mut self) {
-        self.options.prefix = "kept-".to_owned();
+        self.end = End::LeftStanding;
         for namespace in self.workloads.drain(..) {
             namespace.keep();
         }
@@ -208,6 +216,9 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        if self.end == End::LeftStanding {
+            return;
+        }
         for node in &mut self.nodes {
             node.kill_agent().ok();
             node.kill_vrouterd().ok();
