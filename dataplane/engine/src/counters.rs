@@ -53,6 +53,7 @@ pub struct Counters {
     vifs: Box<[VifPage]>,
     vrfs: Box<[VrfPage]>,
     drops: [Counter; DropReason::COUNT],
+    spawned: Counter,
 }
 
 impl Counters {
@@ -62,6 +63,7 @@ impl Counters {
             vifs: zeroed(limits::VIFS),
             vrfs: zeroed(limits::VRFS),
             drops: FromZeros::new_zeroed(),
+            spawned: FromZeros::new_zeroed(),
         })
     }
 
@@ -104,6 +106,11 @@ impl Counters {
         for counter in [vif, vrf, self.drops.get(reason.index())].into_iter().flatten() {
             counter.add(1);
         }
+    }
+
+    /// A packet that was made here: a copy, an answer, an error.
+    pub(crate) fn spawned(&self) {
+        self.spawned.add(1);
     }
 
     fn vif(&self, vif: VifId) -> VifStatistics {
@@ -259,6 +266,12 @@ impl CounterReader {
     /// All packets dropped on one worker.
     pub fn drops_on(&self, worker: usize) -> DropStatistics {
         self.workers.get(worker).map_or_else(DropStatistics::default, Zeroed::drops)
+    }
+
+    /// Packets made by the workers (copies, answers, errors) since they began: packets received and packets made are
+    /// packets sent and packets dropped.
+    pub fn spawned(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.page.spawned.get()).fold(0, u64::wrapping_add)
     }
 
     /// Makes now the zero of an interface: its traffic and its drops. Also for a new interface under a used id.

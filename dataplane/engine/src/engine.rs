@@ -7,7 +7,7 @@ use tables::{Reader, VifId};
 
 use crate::counters::{CounterReader, Counters};
 use crate::flow_hash::Seed;
-use crate::graph::Graph;
+use crate::graph::{Graph, Spawned};
 use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
@@ -108,6 +108,7 @@ impl Engine {
                 workers: Workers::new(id, count),
                 seed,
                 storms: Storms::new(limits),
+                spawned: Spawned::new(),
                 burst: Burst::new(),
                 origins: arrayvec::ArrayVec::new(),
             });

@@ -4,6 +4,7 @@
 //! and puts each place in the set of the node it goes to. Packets stay where they are. Nodes are numbered in the order of the drawing in the README, so that a burst runs front to back and only
 //! what is looked up again goes round once more; nodes bound that themselves (`PktLoop`).
 
+use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use port::{BURST, Frame, FramePool};
@@ -13,7 +14,7 @@ use crate::counters::Counters;
 use crate::flow_hash::Seed;
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::node;
-use crate::packet::{Meta, Packet, Spread};
+use crate::packet::{Meta, Packet, Spread, Trap};
 use crate::ports::Ports;
 use crate::storm::{Storm, Storms};
 use crate::worker::Tick;
@@ -36,6 +37,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) seed: Seed,
     /// This worker's buckets.
     pub(crate) storms: &'a mut Storms,
+    /// Packets that nodes have made.
+    pub(crate) spawned: &'a mut Spawned,
     /// When the turn began.
     pub(crate) now: Tick,
 }
@@ -50,6 +53,52 @@ impl Cx<'_> {
     /// Whether an interface may cause one more of these now.
     pub(crate) fn admit(&mut self, vif: VifId, storm: Storm) -> bool {
         self.storms.admit(vif, storm, self.now)
+    }
+
+    /// Puts a packet that a node has made (a copy, an answer, an error) into the graph, behind this burst.
+    ///
+    /// # Errors
+    /// The frame, when too many wait already: the caller counts what is lost by that.
+    pub(crate) fn spawn(&mut self, frame: Frame, meta: Meta, next: Next) -> Result<(), Frame> {
+        self.spawned.push(frame, meta, next)?;
+        self.counters.spawned();
+        Ok(())
+    }
+
+    /// Puts a copy of a packet into the graph at `next`, behind this burst; `false` when there is no frame or no room
+    /// for it.
+    pub(crate) fn spawn_copy(&mut self, packet: &Packet<'_>, next: Next) -> bool {
+        let Some(copy) = self.pool.copy(packet.frame) else { return false };
+        match self.spawn(copy, packet.meta.clone(), next) {
+            Ok(()) => true,
+            Err(frame) => {
+                self.pool.give(frame);
+                false
+            }
+        }
+    }
+}
+
+/// Packets that nodes have made and that are to follow the burst through the graph, in the order in which they were
+/// made.
+pub(crate) struct Spawned {
+    waiting: VecDeque<(Frame, Meta, Next)>,
+}
+
+impl Spawned {
+    /// How many wait at most: replication to all members of a large tree, for a few packets of a burst.
+    const MOST: usize = 4096;
+
+    pub(crate) fn new() -> Spawned {
+        Spawned { waiting: VecDeque::with_capacity(Spawned::MOST) }
+    }
+
+    fn push(&mut self, frame: Frame, meta: Meta, next: Next) -> Result<(), Frame> {
+        if self.waiting.len() == Spawned::MOST {
+            return Err(frame);
+        }
+        self.waiting.push_back((frame, meta, next));
+        Ok(())
     }
 }
 
@@ -68,8 +117,16 @@ pub(crate) enum Next {
     VifTx,
     /// To another worker.
     HandOff(WorkerId),
+    /// To the agent, for this reason.
+    Punt(Trap),
     /// Nowhere, for this reason.
     Drop(DropReason),
+}
+
+impl From<DropReason> for Next {
+    fn from(reason: DropReason) -> Next {
+        Next::Drop(reason)
+    }
 }
 
 impl Next {
@@ -85,6 +142,7 @@ impl Next {
             Next::Encap => NodeId::Encap,
             Next::VifTx => NodeId::VifTx,
             Next::HandOff(_) => NodeId::HandOff,
+            Next::Punt(_) => NodeId::Punt,
             Next::Drop(_) => NodeId::Drop,
         }
     }
@@ -104,6 +162,7 @@ pub(crate) enum NodeId {
     Encap,
     VifTx,
     HandOff,
+    Punt,
     Drop,
 }
 
@@ -121,6 +180,7 @@ impl NodeId {
         NodeId::Encap,
         NodeId::VifTx,
         NodeId::HandOff,
+        NodeId::Punt,
         NodeId::Drop,
     ];
 }
@@ -182,6 +242,7 @@ struct Nodes {
     encap: node::Encap,
     vif_tx: node::VifTx,
     hand_off: node::HandOff,
+    punt: node::Punt,
     drop: node::Drop,
 }
 
@@ -203,7 +264,7 @@ impl Graph {
         nodes.encap.begin();
     }
 
-    /// Drives up to [`BURST`] packets from `vif_rx` to their ends.
+    /// Drives up to [`BURST`] packets from `vif_rx` to their ends, and what the nodes make of them.
     pub(crate) fn run(
         &mut self,
         cx: &mut Cx<'_>,
@@ -211,6 +272,14 @@ impl Graph {
         spread: Spread,
     ) {
         self.line.fill(NodeId::VifRx, frames, spread);
+        self.drive(cx);
+        while self.line.admit(cx.spawned) {
+            self.drive(cx);
+        }
+    }
+
+    /// Drives all packets of the burst to their ends.
+    fn drive(&mut self, cx: &mut Cx<'_>) {
         let Graph { nodes, line } = self;
         while let Some(id) = line.next() {
             match id {
@@ -224,8 +293,22 @@ impl Graph {
                 NodeId::Encap => line.step(cx, &mut nodes.encap),
                 NodeId::VifTx => line.end(cx, &mut nodes.vif_tx),
                 NodeId::HandOff => line.end(cx, &mut nodes.hand_off),
+                NodeId::Punt => line.end(cx, &mut nodes.punt),
                 NodeId::Drop => line.end(cx, &mut nodes.drop),
             }
+        }
+    }
+}
+
+impl Meta {
+    /// Keeps what the way says beside where it leads.
+    #[inline]
+    fn note(&mut self, next: Next) {
+        match next {
+            Next::Drop(reason) => self.reason = reason,
+            Next::HandOff(worker) => self.worker = worker,
+            Next::Punt(trap) => self.trap = trap,
+            _ => {}
         }
     }
 }
@@ -284,6 +367,31 @@ impl Line {
         self.put(at, filled);
     }
 
+    /// Fills an empty burst with packets that nodes have made; whether there were any.
+    #[inline]
+    fn admit(&mut self, spawned: &mut Spawned) -> bool {
+        if spawned.waiting.is_empty() {
+            return false;
+        }
+        self.fill_spawned(spawned);
+        true
+    }
+
+    #[inline(never)]
+    fn fill_spawned(&mut self, spawned: &mut Spawned) {
+        for place in 0..BURST.min(spawned.waiting.len()) {
+            let Some(slot) = self.slots.get_mut(place) else { break };
+            let Some((frame, meta, next)) = spawned.waiting.pop_front() else { break };
+            debug_assert!(slot.frame.is_none(), "the last burst has not ended");
+            slot.frame = Some(frame);
+            slot.meta = meta;
+            slot.meta.note(next);
+            let mut places = Places(0);
+            places.insert(place);
+            self.put(next.node(), places);
+        }
+    }
+
     /// The first node in the order of the drawing that has work.
     #[inline]
     fn next(&self) -> Option<NodeId> {
@@ -324,11 +432,7 @@ impl Line {
                 N::ID,
                 next.node()
             );
-            match next {
-                Next::Drop(reason) => meta.reason = reason,
-                Next::HandOff(worker) => meta.worker = worker,
-                _ => {}
-            }
+            meta.note(next);
             if next.node() != way {
                 self.put(way, along);
                 (way, along) = (next.node(), Places(0));

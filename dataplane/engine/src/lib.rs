@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `worker` | `Worker`: one thread's ports, and the turn |
 //! | `graph` | the nodes' order, `Next`, and the loop that drives a burst |
-//! | `node` | one file a node: `vif_rx`, `parse`, `decap`, `bridge`, `arp`, `route`, `next_hop`, `encap`, `vif_tx`, `hand_off`, `drop` |
+//! | `node` | one file a node: `vif_rx`, `parse`, `decap`, `bridge`, `arp`, `route`, `next_hop`, `encap`, `vif_tx`, `hand_off`, `punt`, `drop` |
 //! | `packet`, `inspect` | a packet's metadata, and the one look at its headers that fills it |
 //! | `flow_hash` | entropy ports, ECMP members, workers by flow |
 //! | `ports`, `hand_off` | where frames leave, here or on another worker |

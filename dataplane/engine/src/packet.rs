@@ -77,6 +77,28 @@ pub(crate) struct Meta {
     pub(crate) worker: WorkerId,
     /// Why it is being dropped, once that is decided.
     pub(crate) reason: DropReason,
+    /// What the agent is told with it, once it is to go there.
+    pub(crate) trap: Trap,
+}
+
+/// Why a packet goes to the agent: the command of the agent header and its parameter (reference dataplane.md section 19).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trap {
+    /// An ARP message for the agent.
+    Arp,
+    /// The neighbour is not resolved.
+    Resolve,
+    /// Larger than the way it is to take carries, and not to be fragmented: the largest that would fit, in bytes.
+    HandleDf {
+        /// L3 bytes.
+        mtu: u16,
+    },
+    /// The TTL or hop limit ran out.
+    ZeroTtl,
+    /// An ICMP error about a tunnel packet of ours.
+    IcmpError,
+    /// A VXLAN packet with the router-alert bit.
+    RouterAlert,
 }
 
 /// Network protocol behind the Ethernet header.
@@ -212,6 +234,7 @@ impl Meta {
             spread,
             worker: WorkerId(0),
             reason: DropReason::Invalid,
+            trap: Trap::Arp,
         }
     }
 

@@ -9,7 +9,7 @@ use tables::{Reader, VifId, VrfId};
 
 use crate::counters::Counters;
 use crate::flow_hash::Seed;
-use crate::graph::{Cx, Graph};
+use crate::graph::{Cx, Graph, Spawned};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
 use crate::packet::Spread;
 use crate::ports::Ports;
@@ -93,6 +93,7 @@ pub struct Worker {
     pub(crate) workers: Workers,
     pub(crate) seed: Seed,
     pub(crate) storms: Storms,
+    pub(crate) spawned: Spawned,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
 }
@@ -116,6 +117,7 @@ impl Worker {
             workers: self.workers,
             seed: self.seed,
             storms: &mut self.storms,
+            spawned: &mut self.spawned,
             now,
         };
         self.graph.begin();

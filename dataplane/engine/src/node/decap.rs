@@ -8,7 +8,7 @@ use crate::flow_hash::inner_hash;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::hand_off::WorkerId;
 use crate::inspect;
-use crate::packet::{Cast, Layer, Packet, Spread};
+use crate::packet::{Cast, Layer, Packet, Spread, Trap};
 
 /// Has no state.
 #[derive(Default)]
@@ -16,7 +16,8 @@ pub(crate) struct Decap;
 
 impl Node for Decap {
     const ID: NodeId = NodeId::Decap;
-    const EDGES: &'static [NodeId] = &[NodeId::NextHop, NodeId::HandOff, NodeId::Drop];
+    const EDGES: &'static [NodeId] =
+        &[NodeId::NextHop, NodeId::HandOff, NodeId::Punt, NodeId::Drop];
 
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
@@ -143,8 +144,7 @@ fn vxlan(cx: &mut Cx<'_>, packet: &mut Packet<'_>, at: usize) -> Result<Next, Dr
     let (header, _) = header.ok_or(DropReason::Pull)?;
     let vni = header.vni().ok_or(DropReason::InvalidVnid)?;
     if header.router_alert() {
-        // For the agent, whose interface does not exist here.
-        return Err(DropReason::TrapNoIf);
+        return Ok(Next::Punt(Trap::RouterAlert));
     }
     let nh = cx.fib.vni(vni).ok_or(DropReason::InvalidVnid)?;
     packet.meta.label = Some(vni);

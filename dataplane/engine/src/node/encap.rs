@@ -7,7 +7,7 @@ use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan, etherty
 
 use crate::flow_hash::{entropy_port, flow_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Cast, Layer, Outer, Packet, Protocol};
+use crate::packet::{Cast, Layer, Outer, Packet, Protocol, Trap};
 
 /// Remembers the uplink, and counts ids for outer headers whose payload has none to copy.
 #[derive(Default)]
@@ -25,7 +25,7 @@ struct Uplink {
 
 impl Node for Encap {
     const ID: NodeId = NodeId::Encap;
-    const EDGES: &'static [NodeId] = &[NodeId::VifTx, NodeId::Drop];
+    const EDGES: &'static [NodeId] = &[NodeId::VifTx, NodeId::Punt, NodeId::Drop];
 
     fn begin(&mut self) {
         self.uplink = None;
@@ -37,7 +37,7 @@ impl Node for Encap {
         let FibNextHop::Tunnel(hop) = fib.next_hop(packet.meta.nh) else {
             return Next::Drop(DropReason::InvalidNh);
         };
-        self.encapsulate(cx, packet, hop).map_or_else(Next::Drop, |()| Next::VifTx)
+        self.encapsulate(cx, packet, hop).map_or_else(|other| other, |()| Next::VifTx)
     }
 }
 
@@ -48,12 +48,12 @@ impl Encap {
         cx: &Cx<'_>,
         packet: &mut Packet<'_>,
         hop: &TunnelHop,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), Next> {
         if !hop.ready {
-            return Err(DropReason::InvalidNh);
+            return Err(Next::Drop(DropReason::InvalidNh));
         }
         if came_from(packet, hop) {
-            return Err(DropReason::PktLoop);
+            return Err(Next::Drop(DropReason::PktLoop));
         }
         let mtu = self.uplink(cx, hop.vif)?.mtu;
         packet.meta.tx_vif = hop.vif;
@@ -95,7 +95,7 @@ impl Encap {
         packet: &mut Packet<'_>,
         hop: &TunnelHop,
         mtu: u16,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), Next> {
         // What names the flow is read before the headers move.
         let port = E::port(cx, packet);
         let id = self.outer_id(packet);
@@ -108,7 +108,8 @@ impl Encap {
             front.split_first_chunk_mut::<{ OuterHeader::IP }>().ok_or(DropReason::Push)?;
         let (ip, rest) = Ipv4::parse_mut(ip).ok_or(DropReason::Push)?;
         ip.complete(length, id, hop.header.partial_checksum());
-        E::finish(rest, port, length.wrapping_sub(IPV4_HEADER), &shim).ok_or(DropReason::Push)
+        E::finish(rest, port, length.wrapping_sub(IPV4_HEADER), &shim)
+            .ok_or(Next::Drop(DropReason::Push))
     }
 
     #[inline(never)]
@@ -118,7 +119,7 @@ impl Encap {
         packet: &mut Packet<'_>,
         hop: &TunnelHop,
         mtu: u16,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), Next> {
         let port = E::port(cx, packet);
         let shim = E::shim(packet)?;
         let less = E::in_front(packet)?;
@@ -131,7 +132,7 @@ impl Encap {
         let (ip, rest) = Ipv6::parse_mut(ip).ok_or(DropReason::Push)?;
         let length = length.wrapping_sub(IPV6_HEADER);
         ip.set_payload_length(length);
-        E::finish(rest, port, length, &shim).ok_or(DropReason::Push)
+        E::finish(rest, port, length, &shim).ok_or(Next::Drop(DropReason::Push))
     }
 
     #[inline]
@@ -279,15 +280,10 @@ impl Payload for VxlanOverUdp {
 
 /// Length of the outer packet: `headers` and what is carried.
 #[inline]
-fn outer_length(
-    packet: &Packet<'_>,
-    headers: usize,
-    less: u16,
-    mtu: u16,
-) -> Result<u16, DropReason> {
+fn outer_length(packet: &Packet<'_>, headers: usize, less: u16, mtu: u16) -> Result<u16, Next> {
     match u16::try_from(headers + packet.frame.len() - usize::from(less)) {
         Ok(length) if length <= mtu => Ok(length),
-        _ => Err(too_big(packet)),
+        _ => Err(too_big(packet, headers, less, mtu)),
     }
 }
 
@@ -314,20 +310,22 @@ fn inner_ethernet(packet: &mut Packet<'_>, mac: Mac, uplink: &Uplink) -> Result<
 /// Where the network header is behind a new inner Ethernet header.
 const INNER_NETWORK: u16 = 14;
 
-/// Larger than the uplink carries. With DF, and always for IPv6, the sender is to be told, through the agent: there is
-/// no interface to it. Without DF the packet is to be fragmented, which the graph does not do yet; the reference names
-/// a failed fragmentation `InterfaceDrop`. (Section 15.)
+/// Larger than the uplink carries. With DF, and always for IPv6, the sender is to be told what would fit: the uplink's
+/// MTU without `headers` and without what is carried in front of the IP header. Without DF the packet is to be
+/// fragmented, which the graph does not do yet; the reference names a failed fragmentation `InterfaceDrop`. (Section 15.)
 #[cold]
-fn too_big(packet: &Packet<'_>) -> DropReason {
+fn too_big(packet: &Packet<'_>, headers: usize, less: u16, mtu: u16) -> Next {
     let network = packet.network();
     let dont_fragment = match packet.meta.protocol {
         Protocol::Ipv4 => Ipv4::parse(network).is_some_and(|(ip, _)| ip.dont_fragment()),
         Protocol::Ipv6 => true,
         Protocol::Arp | Protocol::Other => false,
     };
+    let carried = headers + usize::from(packet.meta.network.saturating_sub(less));
+    let mtu = mtu.saturating_sub(u16::try_from(carried).unwrap_or(u16::MAX));
     match (dont_fragment, packet.meta.cast) {
-        (true, Cast::Group) => DropReason::McastDfBit,
-        (true, Cast::Unicast) => DropReason::TrapNoIf,
-        (false, _) => DropReason::InterfaceDrop,
+        (true, Cast::Group) => Next::Drop(DropReason::McastDfBit),
+        (true, Cast::Unicast) => Next::Punt(Trap::HandleDf { mtu }),
+        (false, _) => Next::Drop(DropReason::InterfaceDrop),
     }
 }

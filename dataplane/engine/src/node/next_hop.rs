@@ -5,7 +5,7 @@ use wire::{Arp, ArpOperation, Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
 use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{ArpStage, Hop, Layer, Outer, Packet, Protocol};
+use crate::packet::{ArpStage, Hop, Layer, Outer, Packet, Protocol, Trap};
 
 /// How often a packet may be looked up again before it is called a loop.
 const MAX_PASSES: u8 = 4;
@@ -25,6 +25,7 @@ impl Node for NextHop {
         NodeId::Bridge,
         NodeId::Arp,
         NodeId::VifTx,
+        NodeId::Punt,
         NodeId::Drop,
     ];
 
@@ -48,7 +49,7 @@ impl Node for NextHop {
                     NhFamily::Bridge => deliver_frame(packet, *vif),
                     _ => deliver_packet(cx, packet, *vif, rewrite),
                 };
-                result.unwrap_or_else(Next::Drop)
+                result.unwrap_or_else(|other| other)
             }
             other => other_than_delivery(cx, packet, other),
         }
@@ -57,7 +58,7 @@ impl Node for NextHop {
 
 #[inline]
 fn into_tunnel(packet: &mut Packet<'_>) -> Next {
-    spend_hop(packet).map_or_else(Next::Drop, |()| Next::Encap)
+    spend_hop(packet).map_or_else(|other| other, |()| Next::Encap)
 }
 
 /// Next hops that most packets do not meet, or only on their way to another.
@@ -82,35 +83,35 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
         FibNextHop::Invalid | FibNextHop::Tunnel(_) | FibNextHop::Encap { .. } => {
             Next::Drop(DropReason::InvalidNh)
         }
-        // To be resolved by the agent, whose interface does not exist here.
-        FibNextHop::Resolve => Next::Drop(DropReason::TrapNoIf),
+        FibNextHop::Resolve => Next::Punt(Trap::Resolve),
         // Replication is not part of the graph yet, so a tree reaches nobody.
         FibNextHop::Flood(_) => Next::Drop(DropReason::L2NoRoute),
     }
 }
 
-/// Takes the hop off that routing owes. At 0 the packet would be trapped for a "time exceeded" (section 6.1), and there
-/// is no agent's interface to trap it to. The original leaves the IPv6 hop limit alone; RFC 8200 does not.
+/// Takes the hop off that routing owes. At 0 the packet is trapped for a "time exceeded" (section 6.1). The original leaves the IPv6 hop limit alone; RFC 8200 does not.
 #[inline]
-fn spend_hop(packet: &mut Packet<'_>) -> Result<(), DropReason> {
+fn spend_hop(packet: &mut Packet<'_>) -> Result<(), Next> {
     if packet.meta.hop == Hop::Done {
         return Ok(());
     }
     packet.meta.hop = Hop::Done;
     let at = usize::from(packet.meta.network);
-    let Some(bytes) = packet.frame.data_mut().get_mut(at..) else { return Err(DropReason::Pull) };
+    let Some(bytes) = packet.frame.data_mut().get_mut(at..) else {
+        return Err(Next::Drop(DropReason::Pull));
+    };
     let ttl = match packet.meta.protocol {
         Protocol::Ipv4 => Ipv4::parse_mut(bytes).map(|(ip, _)| ip.decrement_ttl()),
         Protocol::Ipv6 => Ipv6::parse_mut(bytes).map(|(ip, _)| ip.decrement_hop_limit()),
         Protocol::Arp | Protocol::Other => None,
     };
     match ttl {
-        Some(0) => Err(DropReason::TrapNoIf),
+        Some(0) => Err(Next::Punt(Trap::ZeroTtl)),
         Some(ttl) => {
             packet.meta.ttl = ttl;
             Ok(())
         }
-        None => Err(DropReason::InvalidProtocol),
+        None => Err(Next::Drop(DropReason::InvalidProtocol)),
     }
 }
 
@@ -121,10 +122,10 @@ fn another_pass(packet: &mut Packet<'_>) -> bool {
 
 /// Encap, family Bridge: the frame as it is.
 #[inline]
-fn deliver_frame(packet: &mut Packet<'_>, vif: VifId) -> Result<Next, DropReason> {
+fn deliver_frame(packet: &mut Packet<'_>, vif: VifId) -> Result<Next, Next> {
     if packet.meta.layer == Layer::L3 {
         // Only a frame can be bridged; what a label or a route brought here has no Ethernet header of its own.
-        return Err(DropReason::InvalidProtocol);
+        return Err(Next::Drop(DropReason::InvalidProtocol));
     }
     packet.meta.tx_vif = vif;
     Ok(Next::VifTx)
@@ -137,11 +138,11 @@ fn deliver_packet(
     packet: &mut Packet<'_>,
     vif: VifId,
     rewrite: &[u8; 14],
-) -> Result<Next, DropReason> {
+) -> Result<Next, Next> {
     let ethertype = match packet.meta.protocol {
         Protocol::Ipv4 => ethertype::IPV4,
         Protocol::Ipv6 => ethertype::IPV6,
-        Protocol::Arp | Protocol::Other => return Err(DropReason::InvalidProtocol),
+        Protocol::Arp | Protocol::Other => return Err(Next::Drop(DropReason::InvalidProtocol)),
     };
     if packet.meta.hop == Hop::Due && !is_agent(cx, vif) {
         spend_hop(packet)?;
@@ -170,7 +171,7 @@ fn receive_frame(packet: &mut Packet<'_>) -> Next {
             let arp = Arp::parse(packet.network()).and_then(|(arp, _)| arp.operation());
             match arp {
                 // An answer to a question of the agent's.
-                Some(ArpOperation::Reply) => Next::Drop(DropReason::TrapNoIf),
+                Some(ArpOperation::Reply) => Next::Punt(Trap::Arp),
                 _ => Next::Drop(DropReason::NowhereToGo),
             }
         }

@@ -15,10 +15,10 @@ use wire::Mac;
 use super::{Arp, Bridge, Decap, Encap, NextHop, Parse, Route, VifRx};
 use crate::counters::{CounterReader, Counters};
 use crate::flow_hash::Seed;
-use crate::graph::{Cx, Next, Node};
+use crate::graph::{Cx, Next, Node, Spawned};
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::inspect;
-use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread};
+use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread, Trap};
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
 use crate::worker::Tick;
@@ -49,6 +49,7 @@ struct Desk {
     ports: Ports,
     peers: Peers,
     storms: Storms,
+    spawned: Spawned,
 }
 
 impl Desk {
@@ -113,6 +114,7 @@ impl Desk {
             ports: Ports::new(),
             peers: Peers::new([]),
             storms: Storms::new(StormLimits::default()),
+            spawned: Spawned::new(),
         }
     }
 
@@ -128,6 +130,7 @@ impl Desk {
             workers: Workers::new(WorkerId(0), 1),
             seed: Seed(1),
             storms: &mut self.storms,
+            spawned: &mut self.spawned,
             now: Tick(0),
         };
         node.begin();
@@ -280,7 +283,7 @@ fn next_hop_is_one_decision_for_each_kind() {
         (50, Next::Route),
         (51, Next::Route),
         (52, Next::Bridge),
-        (53, Next::Drop(DropReason::TrapNoIf)),
+        (53, Next::Punt(Trap::Resolve)),
         (99, Next::Drop(DropReason::InvalidNh)),
     ] {
         let mut packet = desk.parsed(&udp(Mac::GATEWAY, HERE, 64));

@@ -223,6 +223,7 @@ impl Site {
     pub fn exchange(&mut self, input: &[(VifId, &[u8])]) -> Outcome {
         let free = self.pools.free_frames();
         let before = self.counters.drops();
+        let made = self.counters.spawned();
         let mut sent: BTreeMap<VifId, Vec<Vec<u8>>> = BTreeMap::new();
         for chunk in input.chunks(256) {
             for (vif, packet) in chunk {
@@ -236,10 +237,11 @@ impl Site {
         let after = self.counters.drops();
         let drops = DropStatistics(std::array::from_fn(|i| after.0[i] - before.0[i]));
         let outcome = Outcome { sent, drops };
+        let made = usize::try_from(self.counters.spawned() - made).unwrap();
         assert_eq!(
             outcome.count() + usize::try_from(drops.total()).unwrap(),
-            input.len(),
-            "packets in = packets out + drops: {drops:?}"
+            input.len() + made,
+            "packets in + packets made = packets out + drops: {drops:?}"
         );
         assert_eq!(self.pools.free_frames(), free, "all frames are free again");
         outcome
