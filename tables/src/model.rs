@@ -10,7 +10,7 @@
 //!   original's refusal guards against. What already refers to it is not checked again.
 //! - Next hop 0 discards. It is always there and cannot be replaced or deleted.
 //! - Each object belongs to whom put it last, and remembers the owner's epoch of that moment. [`Model::sweep`]
-//!   names what the owner has not put since it began its epoch.
+//!   names what the owner has put in no epoch that is kept.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Bound, RangeBounds};
@@ -220,18 +220,14 @@ impl Model {
         }
     }
 
-    /// Begins a round: what `owner` puts from now on is kept by its next sweep.
-    pub fn begin_epoch(&mut self, owner: Owner, epoch: Epoch) {
+    /// What `owner` puts from now on is marked with this epoch.
+    pub fn set_epoch(&mut self, owner: Owner, epoch: Epoch) {
         *self.epoch(owner) = epoch;
     }
 
-    /// Deletes for everything of `owner` that it has not put since it began its epoch. They are not yet carried out.
-    pub fn sweep(&self, owner: Owner) -> Vec<Op> {
-        let epoch = match owner {
-            Owner::Agent => self.agent,
-            Owner::Vrouterd => self.vrouterd,
-        };
-        let stale = self.store.keys_where(|mark| mark.owner == owner && mark.epoch != epoch);
+    /// Deletes for everything of `owner` whose epoch `is_kept` denies. They are not yet carried out.
+    pub fn sweep(&self, owner: Owner, is_kept: impl Fn(Epoch) -> bool) -> Vec<Op> {
+        let stale = self.store.keys_where(|mark| mark.owner == owner && !is_kept(mark.epoch));
         stale.into_iter().filter(|key| *key != Key::NextHop(DISCARD)).map(Op::Delete).collect()
     }
 

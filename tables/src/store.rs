@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
 use wire::{Label, Mac, Prefix, Vni};
 
 use crate::{
@@ -19,8 +20,10 @@ pub enum Owner {
     Vrouterd,
 }
 
-/// A round of putting everything (design decision 7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A round of putting everything (design decision 7); 0 is what was put in none.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Epoch(pub u32);
 
 /// Who put an object last, and in which epoch.

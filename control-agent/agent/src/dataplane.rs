@@ -102,7 +102,10 @@ impl Connection {
             Reply::Hello(server) => info!("connected to {}", server.server),
             other => return Err(refusal(other)),
         }
-        self.done(&Request::BeginEpoch).await?;
+        let epoch = match self.call(&Request::BeginEpoch).await? {
+            Reply::Epoch(epoch) => epoch,
+            other => return Err(refusal(other)),
+        };
         let mut sync = Sync::default();
         let mut swept = false;
         wishes.mark_changed();
@@ -111,7 +114,7 @@ impl Connection {
             if let Some(wish) = wish {
                 self.bring(&mut sync, &wish).await?;
                 if !swept && wish.may_sweep {
-                    self.done(&Request::Sweep).await?;
+                    self.done(&Request::Sweep { epoch }).await?;
                     swept = true;
                     info!("dataplane has {} objects; everything else is swept", wish.objects.len());
                 }

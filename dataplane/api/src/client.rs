@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tables::Op;
+use tables::{Epoch, Op};
 
 use crate::codec::{CodecError, Decoder, encode};
 use crate::error::ApiError;
@@ -171,20 +171,24 @@ impl Client {
         self.done(&Request::Apply(Transaction { ops }))
     }
 
-    /// Starts to remember what is put.
+    /// Starts to remember what this client puts; gives what to sweep with.
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub fn begin_epoch(&mut self) -> Result<u64, ClientError> {
-        self.done(&Request::BeginEpoch)
+    pub fn begin_epoch(&mut self) -> Result<Epoch, ClientError> {
+        match self.call(&Request::BeginEpoch)? {
+            Reply::Epoch(epoch) => Ok(epoch),
+            other => Err(unexpected(&other, "epoch")),
+        }
     }
 
-    /// Deletes what was not put since [`Client::begin_epoch`].
+    /// Deletes what neither this client has put since [`Client::begin_epoch`] gave `epoch`, nor another one that is
+    /// still connected since its own.
     ///
     /// # Errors
-    /// As [`Client::call`].
-    pub fn sweep(&mut self) -> Result<u64, ClientError> {
-        self.done(&Request::Sweep)
+    /// As [`Client::call`]; the epoch must be the one this client began last.
+    pub fn sweep(&mut self, epoch: Epoch) -> Result<u64, ClientError> {
+        self.done(&Request::Sweep { epoch })
     }
 
     /// Waits until every worker forwards by what was applied before.

@@ -42,7 +42,7 @@ pub use row::{
 };
 // The vocabulary the messages are written in, so that tools need no other crate.
 pub use tables::{
-    Adjacency, BridgeEntry, BridgeFlags, CompositeKind, DropReason, Key, LabelEntry, Member,
+    Adjacency, BridgeEntry, BridgeFlags, CompositeKind, DropReason, Epoch, Key, LabelEntry, Member,
     NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, Rewrite, Route, RouteFlags,
     Transport, TunnelEncap, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfId,
 };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
-use tables::{NhId, Op, VifId, VrfId};
+use tables::{Epoch, NhId, Op, VifId, VrfId};
 use wire::Mac;
 
 use crate::error::{ApiError, ErrorCode};
@@ -13,7 +13,7 @@ use crate::row::{
 };
 
 /// The versions this crate speaks.
-pub const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+pub const VERSIONS: VersionRange = VersionRange { min: 2, max: 2 };
 
 /// A range of protocol versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,10 +89,15 @@ pub enum Request {
     Hello(ClientHello),
     /// Change the model. Answer: [`Reply::Done`] with the generation that will contain it.
     Apply(Transaction),
-    /// From now on remember what is put. Answer: [`Reply::Done`].
+    /// From now on remember what this client puts. Answer: [`Reply::Epoch`], the number to sweep with.
     BeginEpoch,
-    /// Delete what the agent owns and has not put since [`Request::BeginEpoch`]. Answer: [`Reply::Done`].
-    Sweep,
+    /// Delete what agents own, but for what this client has put since it began this epoch, and what another client that
+    /// is still connected has put in its own. Answer: [`Reply::Done`]; [`ErrorCode::Invalid`] when the epoch is not the
+    /// one this client began last.
+    Sweep {
+        /// As [`Reply::Epoch`] gave it.
+        epoch: Epoch,
+    },
     /// Answer ([`Reply::Done`]) once every worker forwards by everything applied before.
     Barrier,
     /// A page of a table. Answer: [`Reply::Page`].
@@ -251,6 +256,8 @@ pub enum Reply {
     Drops(DropStats),
     /// The process itself.
     Info(ProcessInfo),
+    /// The epoch that began.
+    Epoch(Epoch),
 }
 
 impl Reply {
@@ -263,6 +270,7 @@ impl Reply {
             Reply::Page(_) => "page",
             Reply::Drops(_) => "drops",
             Reply::Info(_) => "info",
+            Reply::Epoch(_) => "epoch",
         }
     }
 }

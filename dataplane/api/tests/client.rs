@@ -90,14 +90,14 @@ fn refusal_version_and_death_are_told_apart() {
     let (stream, server) = pair(|request| match request {
         Request::Hello(_) => Some(hello()),
         Request::Barrier => Some(Reply::Done { generation: 5 }),
-        Request::Sweep => {
+        Request::Sweep { .. } => {
             Some(Reply::Error(ApiError::new(ErrorCode::Invalid, "", "no epoch was begun")))
         }
         _ => None,
     });
     let mut client = Client::over(stream, "test").unwrap();
     assert_eq!(client.barrier().unwrap(), 5);
-    let refusal = client.sweep().unwrap_err();
+    let refusal = client.sweep(api::Epoch(1)).unwrap_err();
     assert_eq!((refusal.to_string().as_str(), refusal.errno()), ("no epoch was begun", 22));
     assert!(!refusal.is_connection_lost());
     assert!(matches!(client.info(), Err(ClientError::Closed)));

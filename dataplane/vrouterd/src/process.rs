@@ -14,7 +14,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::control::{Publisher, serve};
+use crate::control::{Epochs, Publisher, serve};
 use crate::kernel::Kernel;
 use crate::links::Links;
 use crate::options::Options;
@@ -83,6 +83,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
             probe_neighbors: options.probe_neighbors,
         },
         publisher,
+        epochs: Epochs::default(),
         ports,
         kernel,
         links: Links::default(),

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use wire::{Label, Vni};
 
-use crate::control::{Ask, Publisher, View};
+use crate::control::{Ask, Epochs, Publisher, View};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::links::Links;
 use crate::ports::{Facts as PortFacts, Outcome, Ports};
@@ -40,6 +40,7 @@ pub(crate) struct Facts {
 pub(crate) struct Server {
     pub(crate) facts: Facts,
     pub(crate) publisher: Publisher<oneshot::Sender<Reply>>,
+    pub(crate) epochs: Epochs,
     pub(crate) ports: Ports,
     pub(crate) kernel: Kernel,
     pub(crate) links: Links,
@@ -108,16 +109,18 @@ impl Server {
                 return self.publisher.wait(ask.answer);
             }
             Request::Apply(transaction) => {
+                self.publisher.set_epoch(Owner::Agent, self.epochs.of(&ask.client));
                 let applied = self.publisher.apply(&transaction.ops, Owner::Agent);
                 self.follow().await;
                 done(applied)
             }
-            Request::BeginEpoch => {
-                self.publisher.begin_epoch(Owner::Agent);
-                done(Ok(self.publisher.pending()))
+            Request::BeginEpoch => Reply::Epoch(self.epochs.begin(&ask.client)),
+            Request::Sweep { epoch } if epoch != self.epochs.of(&ask.client) || epoch.0 == 0 => {
+                let what = format!("{} is not the one this client began last", epoch.0);
+                Reply::Error(ApiError::new(ErrorCode::Invalid, "epoch", what))
             }
-            Request::Sweep => {
-                let swept = self.publisher.sweep(Owner::Agent);
+            Request::Sweep { .. } => {
+                let swept = self.publisher.sweep(Owner::Agent, |epoch| self.epochs.is_kept(epoch));
                 self.follow().await;
                 self.release_strays().await;
                 done(swept)

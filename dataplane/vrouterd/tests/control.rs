@@ -133,14 +133,47 @@ fn an_epoch_sweeps_what_was_not_put_again() {
     let daemon = daemon(&mut lab);
     let mut client = daemon.client();
     client.apply(program()).unwrap();
-    client.begin_epoch().unwrap();
+    let epoch = client.begin_epoch().unwrap();
     let vifs: Vec<Op> =
         program().into_iter().filter(|op| matches!(op, Op::Put(tables::Object::Vif(_)))).collect();
     client.apply(vifs).unwrap();
-    client.sweep().unwrap();
+    client.sweep(epoch).unwrap();
     client.barrier().unwrap();
     assert_eq!(client.pages(Table::Label).next().unwrap().unwrap().rows.len(), 0);
     assert_eq!(client.pages(Table::Vif { core: None }).next().unwrap().unwrap().rows.len(), 2);
+}
+
+#[test]
+fn a_sweep_keeps_what_another_connected_client_put_in_its_epoch() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let mut first = daemon.client();
+    first.begin_epoch().unwrap();
+    first.apply(program()).unwrap();
+    let labels =
+        |client: &mut api::Client| client.pages(Table::Label).next().unwrap().unwrap().rows.len();
+    let there = labels(&mut first);
+    assert!(there > 0);
+
+    let mut second = daemon.client();
+    let epoch = second.begin_epoch().unwrap();
+    second.sweep(epoch).unwrap();
+    assert_eq!(labels(&mut second), there, "the first one is connected");
+
+    let stolen = first.sweep(epoch).unwrap_err();
+    assert!(stolen.to_string().contains("epoch"), "{stolen}");
+    assert_eq!(labels(&mut first), there);
+
+    // Gone, as an agent that was killed: what it left is swept by the next.
+    drop(first);
+    let gone = std::time::Instant::now() + Duration::from_secs(5);
+    while labels(&mut second) > 0 && std::time::Instant::now() < gone {
+        second.sweep(epoch).unwrap();
+    }
+    assert_eq!(labels(&mut second), 0);
 }
 
 #[test]

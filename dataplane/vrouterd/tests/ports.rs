@@ -74,10 +74,10 @@ fn a_replay_does_not_touch_the_ports() {
     };
     let mut client = pair.a.daemon().client();
     let before = sockets();
-    client.begin_epoch().unwrap();
+    let epoch = client.begin_epoch().unwrap();
     let there = pair.b.side.clone();
     client.apply(model::program(&pair.a.side, &there, Tunnel::MplsOverUdp)).unwrap();
-    client.sweep().unwrap();
+    client.sweep(epoch).unwrap();
     client.barrier().unwrap();
     assert_eq!(sockets(), before);
     assert_eq!(pair.ping(20, "0.01"), 20);

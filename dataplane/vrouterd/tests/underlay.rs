@@ -46,8 +46,8 @@ fn the_kernel_keeps_the_tunnel_end_resolved_until_the_tunnel_goes() {
     let pair = Pair::start(Tunnel::MplsOverUdp, &[]);
     assert!(neighbor(&pair.a.namespace).contains("managed"));
     let mut client = pair.a.daemon().client();
-    client.begin_epoch().unwrap();
-    client.sweep().unwrap();
+    let epoch = client.begin_epoch().unwrap();
+    client.sweep(epoch).unwrap();
     wait_for("the entry is released", Duration::from_secs(5), || {
         (!neighbor(&pair.a.namespace).contains("managed")).then_some(())
     });

@@ -1,6 +1,7 @@
 //! One client of the control socket.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::{
@@ -12,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::epochs::Client;
 use super::places::{Place, Places};
 
 /// How long a client may take to take an answer off the socket.
@@ -22,6 +24,8 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// A request on its way to the owner of the tables.
 #[derive(Debug)]
 pub(crate) struct Ask {
+    /// Who asks; dropped with its connection.
+    pub(crate) client: Arc<Client>,
     pub(crate) request: Request,
     pub(crate) answer: oneshot::Sender<Reply>,
 }
@@ -53,8 +57,14 @@ pub(crate) async fn serve(
         let asks = asks.clone();
         let of = place.clone();
         let task = tokio::spawn(async move {
-            let mut client =
-                Connection { stream, asks, decoder: Decoder::new(), name: String::new(), place };
+            let mut client = Connection {
+                stream,
+                asks,
+                decoder: Decoder::new(),
+                name: String::new(),
+                place,
+                identity: Arc::new(Client),
+            };
             if let Err(end) = client.run(instance).await {
                 tracing::debug!("control client `{}` closed: {end}", client.name);
             }
@@ -101,6 +111,7 @@ struct Connection {
     decoder: Decoder,
     name: String,
     place: Place,
+    identity: Arc<Client>,
 }
 
 impl Connection {
@@ -163,7 +174,8 @@ impl Connection {
 
     async fn ask(&self, request: Request) -> Result<Reply, End> {
         let (answer, reply) = oneshot::channel();
-        self.asks.send(Ask { request, answer }).await.map_err(|_| End::Gone)?;
+        let ask = Ask { client: Arc::clone(&self.identity), request, answer };
+        self.asks.send(ask).await.map_err(|_| End::Gone)?;
         reply.await.map_err(|_| End::Gone)
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `connection` | one client: framing, version, deadlines; sends an [`Ask`] a request and writes the answer |
 //! | `dump` | pages and single rows of every table |
+//! | `epochs` | in which epoch each connected client puts, and what a sweep keeps |
 //! | `places` | who is served when more clients come than there are places |
 //! | `publisher` | model and snapshots: what was asked for, what is published, who waits for it |
 //!
@@ -12,9 +13,11 @@
 
 mod connection;
 mod dump;
+mod epochs;
 mod places;
 mod publisher;
 
 pub(crate) use connection::{Ask, serve};
 pub(crate) use dump::{View, VifFacts};
+pub(crate) use epochs::Epochs;
 pub(crate) use publisher::Publisher;

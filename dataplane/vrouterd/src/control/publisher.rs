@@ -15,7 +15,6 @@ pub(crate) struct Publisher<W> {
     writer: Writer,
     changes: Changes,
     touched: Touched,
-    epoch: Epoch,
     dirty: bool,
     last: Option<Instant>,
     barriers: Vec<(Generation, W)>,
@@ -28,7 +27,6 @@ impl<W> Publisher<W> {
             writer: Writer::new(),
             changes: Changes::default(),
             touched: Touched::default(),
-            epoch: Epoch(0),
             dirty: false,
             last: None,
             barriers: Vec::new(),
@@ -61,17 +59,20 @@ impl<W> Publisher<W> {
     }
 
     /// From now on what `owner` puts is marked as put in this epoch.
-    pub(crate) fn begin_epoch(&mut self, owner: Owner) {
-        self.epoch = Epoch(self.epoch.0.wrapping_add(1));
-        self.model.begin_epoch(owner, self.epoch);
+    pub(crate) fn set_epoch(&mut self, owner: Owner, epoch: Epoch) {
+        self.model.set_epoch(owner, epoch);
     }
 
-    /// Deletes what `owner` did not put since its epoch began.
+    /// Deletes what `owner` has put in no epoch that is kept.
     ///
     /// # Errors
     /// As [`Publisher::apply`].
-    pub(crate) fn sweep(&mut self, owner: Owner) -> Result<Generation, ModelError> {
-        let stale = self.model.sweep(owner);
+    pub(crate) fn sweep(
+        &mut self,
+        owner: Owner,
+        is_kept: impl Fn(Epoch) -> bool,
+    ) -> Result<Generation, ModelError> {
+        let stale = self.model.sweep(owner, is_kept);
         self.apply(&stale, owner)
     }
 
