@@ -106,6 +106,10 @@ impl<P: Port> Port for FaultyPort<P> {
         self.inner.pending()
     }
 
+    fn takes_trains(&self) -> bool {
+        self.inner.takes_trains()
+    }
+
     fn starved(&self) -> bool {
         self.inner.starved()
     }

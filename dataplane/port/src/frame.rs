@@ -2,6 +2,8 @@
 
 use sys::memory::{Chunk, Window};
 
+use crate::Train;
+
 /// Bytes in front of a received packet, and of an empty frame from the pool.
 ///
 /// This is what the kernel leaves in front of a packet it received for XDP, and more than the
@@ -51,8 +53,7 @@ impl Frame {
     /// Makes it an empty frame with the usual headroom.
     #[inline]
     pub fn clear(&mut self) {
-        let cleared = self.window.set(HEADROOM, 0);
-        debug_assert!(cleared, "chunks are larger than the headroom");
+        self.window.empty::<HEADROOM>();
     }
 
     /// The packet's bytes.
@@ -88,7 +89,9 @@ impl Frame {
     /// Bytes that can still be appended.
     #[inline]
     pub fn tailroom(&self) -> usize {
-        usize::from(self.window.size() - self.window.start() - self.window.length())
+        let used = usize::from(self.window.start()) + usize::from(self.window.length());
+        let most = usize::from(u16::MAX - self.window.length());
+        (self.window.size() as usize).saturating_sub(used).min(most)
     }
 
     /// Lowers the start by `n` and returns the `n` new bytes, whose content is arbitrary.
@@ -175,13 +178,41 @@ impl Frame {
         Ok(())
     }
 
-    /// Makes the packet a copy of another, headroom included; `false` if its chunk is too small.
+    /// Makes the packet a copy of another, headroom and what is noted of a train included; `false` if its chunk is too
+    /// small.
     pub(crate) fn imitate(&mut self, other: &Frame) -> bool {
         let fits = self.window.set(other.window.start(), other.window.length());
         if fits {
             self.data_mut().copy_from_slice(other.data());
+            if let (Some(to), Some(from)) = (self.window.note_mut(), other.window.note()) {
+                *to = *from;
+            }
         }
         fits
+    }
+
+    /// Whether it lies in a large chunk: it has more bytes than a plain one holds, or is a [`Train`], or may become so.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.window.is_large()
+    }
+
+    /// What is known of it if it stands for many packets. Offsets count from where the packet starts now.
+    pub fn train(&self) -> Option<Train> {
+        Train::read(self.window.note()?, self.window.start())
+    }
+
+    /// Notes that it stands for many packets, or (with `None`) that it does not; `false` when it cannot: it is not in a
+    /// large chunk.
+    pub fn set_train(&mut self, train: Option<&Train>) -> bool {
+        let start = self.window.start();
+        match self.window.note_mut() {
+            Some(note) => {
+                *note = Train::note(train, start);
+                true
+            }
+            None => train.is_none(),
+        }
     }
 
     /// Number of the chunk the frame lies in: the same for the life of the memory.

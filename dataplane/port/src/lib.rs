@@ -6,6 +6,7 @@
 //! | `pool.rs` | [`FramePools`], [`FramePool`]: where frames are while nobody uses them |
 //! | `port.rs` | [`Port`]: what a worker asks of anything frames enter and leave by |
 //! | `xsk/` | [`XskDevice`], [`XskPort`]: one queue of a network device through AF_XDP |
+//! | `train.rs` | [`Train`]: what is known of a frame that stands for many packets |
 //! | `tap.rs` | [`TapPort`]: a TAP device with the virtio-net header |
 //! | `memory.rs` | [`MemoryPort`]: queues in memory, with a handle for tests |
 //! | `replay.rs` | [`ReplayPort`]: offers the same frames again and again, for benches |
@@ -29,6 +30,7 @@ mod pool;
 mod port;
 mod replay;
 mod tap;
+mod train;
 mod xsk;
 
 pub use faulty::{Faults, FaultyPort};
@@ -39,7 +41,8 @@ pub use pool::{FramePool, FramePools};
 pub use port::{BURST, Burst, Port, PortInfo, PortMode, PortStatistics};
 pub use replay::ReplayPort;
 pub use sys::memory::Memory;
-pub use sys::tap::Tap;
+pub use sys::tap::{Offloads, Tap};
 pub use sys::xdp::{Beat, Heartbeat, Kept};
 pub use tap::TapPort;
+pub use train::{Segmentation, Train};
 pub use xsk::{DeviceError, OpenError, SendBudget, Umem, XskConfig, XskDevice, XskPort};

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{Burst, Frame, FramePool, Port, PortInfo};
+use crate::{Burst, Frame, FramePool, Port, PortInfo, Train};
 
 /// A port whose wire is a pair of queues; the far end is a [`MemoryEnd`] or another port.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct MemoryPort {
     inward: Queue,
     outward: Queue,
     limit: usize,
+    trains: bool,
     refused: u64,
 }
 
@@ -35,7 +36,8 @@ impl MemoryPort {
     pub fn new(name: &str) -> (MemoryPort, MemoryEnd) {
         let (inward, outward) = (Queue::default(), Queue::default());
         let end = MemoryEnd { inward: Arc::clone(&inward), outward: Arc::clone(&outward) };
-        (MemoryPort { name: name.to_owned(), inward, outward, limit: LIMIT, refused: 0 }, end)
+        let name = name.to_owned();
+        (MemoryPort { name, inward, outward, limit: LIMIT, trains: false, refused: 0 }, end)
     }
 
     /// Two ports joined by a wire: what one sends the other receives.
@@ -46,6 +48,7 @@ impl MemoryPort {
             inward: end.outward,
             outward: end.inward,
             limit: LIMIT,
+            trains: false,
             refused: 0,
         };
         (port, other)
@@ -54,6 +57,12 @@ impl MemoryPort {
     /// Lets at most `limit` frames wait in the outward queue.
     pub fn with_limit(mut self, limit: usize) -> MemoryPort {
         self.limit = limit;
+        self
+    }
+
+    /// Takes trains as they are.
+    pub fn with_trains(mut self) -> MemoryPort {
+        self.trains = true;
         self
     }
 }
@@ -71,6 +80,9 @@ impl Port for MemoryPort {
     }
 
     fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
+        if !self.trains && frame.train().is_some() {
+            return Err(frame);
+        }
         let mut queue = lock(&self.outward);
         if queue.len() >= self.limit {
             self.refused += 1;
@@ -96,6 +108,10 @@ impl Port for MemoryPort {
         lock(&self.inward).len() + lock(&self.outward).len()
     }
 
+    fn takes_trains(&self) -> bool {
+        self.trains
+    }
+
     fn info(&self) -> PortInfo {
         let mut info =
             PortInfo { frame_limit: self.limit, held: self.outstanding(), ..PortInfo::default() };
@@ -108,8 +124,22 @@ impl MemoryEnd {
     /// Puts a packet into the port, in a frame of `pool`; `false` if there is none or it is too
     /// large.
     pub fn inject(&self, pool: &mut FramePool, packet: &[u8]) -> bool {
-        let Some(mut frame) = pool.take() else { return false };
-        if frame.fill(packet).is_err() {
+        pool.take_for(packet.len()).is_some_and(|frame| self.put(pool, frame, packet, None))
+    }
+
+    /// The same with a train; `false` also if there is no large frame for it.
+    pub fn inject_train(&self, pool: &mut FramePool, packet: &[u8], train: &Train) -> bool {
+        pool.take_large().is_some_and(|frame| self.put(pool, frame, packet, Some(train)))
+    }
+
+    fn put(
+        &self,
+        pool: &mut FramePool,
+        mut frame: Frame,
+        packet: &[u8],
+        train: Option<&Train>,
+    ) -> bool {
+        if frame.fill(packet).is_err() || !frame.set_train(train) {
             pool.give(frame);
             return false;
         }
@@ -121,6 +151,14 @@ impl MemoryEnd {
     pub fn collect(&self, pool: &mut FramePool) -> Option<Vec<u8>> {
         let frame = lock(&self.outward).pop_front()?;
         let packet = frame.data().to_vec();
+        pool.give(frame);
+        Some(packet)
+    }
+
+    /// The same with what is known of it if it is a train.
+    pub fn collect_train(&self, pool: &mut FramePool) -> Option<(Vec<u8>, Option<Train>)> {
+        let frame = lock(&self.outward).pop_front()?;
+        let packet = (frame.data().to_vec(), frame.train());
         pool.give(frame);
         Some(packet)
     }

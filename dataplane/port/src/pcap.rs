@@ -128,6 +128,9 @@ impl Port for PcapPort {
     }
 
     fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
+        if frame.train().is_some() {
+            return Err(frame);
+        }
         self.write(&frame);
         self.sent.push(frame);
         Ok(())

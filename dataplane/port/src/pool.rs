@@ -10,6 +10,11 @@
 //! Nothing is allocated after set-up: magazines are as many as pools and full depot need, and
 //! move between the two.
 //!
+//! A second, small class of frames has chunks of 128 KiB ([`FramePool::take_large`]): for packets that are larger than a
+//! plain chunk, so that a packet's bytes always lie in one piece. They lie in a memory of their own, which no socket
+//! registers, and on one shared stack: whoever needs one pays an exchange. `give` takes both back, and all counts are of
+//! both.
+//!
 //! Invariant: free frames + frames in ports + frames in workers' hands = capacity.
 
 use std::sync::{
@@ -18,7 +23,7 @@ use std::sync::{
 };
 
 use crossbeam_queue::ArrayQueue;
-use sys::memory::Memory;
+use sys::memory::{LARGE_CHUNK, Memory};
 
 use crate::Frame;
 
@@ -38,17 +43,28 @@ impl FramePools {
     ///
     /// A memory that was handed out before yields pools without frames.
     pub fn new(memory: Memory, workers: usize) -> FramePools {
+        FramePools::build(memory, None, workers)
+    }
+
+    /// The same, and a large frame of every chunk of `large`, a memory of large chunks ([`Memory::large`]).
+    pub fn with_large(memory: Memory, large: Memory, workers: usize) -> FramePools {
+        FramePools::build(memory, Some(large), workers)
+    }
+
+    fn build(memory: Memory, large: Option<Memory>, workers: usize) -> FramePools {
         let memory = Arc::new(memory);
         let chunks = memory.hand_out();
         let capacity = chunks.len();
+        let large = large.filter(|memory| memory.chunk_size() == LARGE_CHUNK).map(Large::new);
         let depot = Depot {
             // A magazine in the depot holds at least one frame, so this can never overflow.
             full: ArrayQueue::new(capacity.max(1)),
             empty: ArrayQueue::new(capacity / MAGAZINE + 2 * workers + 2),
             frames: AtomicUsize::new(0),
             caches: Mutex::new(Vec::new()),
-            capacity,
+            capacity: capacity + large.as_ref().map_or(0, |large| large.capacity),
             memory,
+            large,
         };
         let mut magazine = Magazine::with_capacity(MAGAZINE);
         for chunk in chunks {
@@ -80,14 +96,24 @@ impl FramePools {
         &self.depot.memory
     }
 
-    /// Frames that are free: in the depot or in a worker's pool. Exact while nobody moves frames.
+    /// Frames that are free, large ones included: in the depot or in a worker's pool. Exact while nobody moves frames.
     pub fn free_frames(&self) -> usize {
         self.depot.free_frames()
     }
 
-    /// Frames there are.
+    /// Large frames that are free.
+    pub fn free_large_frames(&self) -> usize {
+        self.depot.large.as_ref().map_or(0, |large| large.free.len())
+    }
+
+    /// Frames there are, large ones included.
     pub fn capacity(&self) -> usize {
         self.depot.capacity
+    }
+
+    /// Large frames there are.
+    pub fn large_capacity(&self) -> usize {
+        self.depot.large.as_ref().map_or(0, |large| large.capacity)
     }
 }
 
@@ -115,6 +141,9 @@ impl FramePool {
     /// Takes a frame back.
     #[inline]
     pub fn give(&mut self, mut frame: Frame) {
+        if frame.is_large() {
+            return self.depot.give_large(frame);
+        }
         if self.loaded.len() == MAGAZINE {
             self.unload();
         }
@@ -123,9 +152,29 @@ impl FramePool {
         self.cached.loaded.store(self.loaded.len(), Ordering::Relaxed);
     }
 
-    /// A copy of the packet in a frame of its own, headroom included, or `None` when all are in
-    /// use.
+    /// An empty frame that holds packets of up to 65535 bytes, with the usual headroom, or `None` when all are in use or
+    /// the pool has none.
+    pub fn take_large(&mut self) -> Option<Frame> {
+        self.depot.large.as_ref()?.free.pop()
+    }
+
+    /// An empty frame that holds `length` bytes behind the usual headroom, or `None` when all are in use.
+    #[inline]
+    pub fn take_for(&mut self, length: usize) -> Option<Frame> {
+        let frame = self.take()?;
+        if length <= frame.tailroom() {
+            return Some(frame);
+        }
+        self.give(frame);
+        self.take_large()
+    }
+
+    /// A copy of the packet in a frame of its own, headroom and what is noted of a train included, or `None` when all are
+    /// in use.
     pub fn copy(&mut self, frame: &Frame) -> Option<Frame> {
+        if frame.is_large() {
+            return self.copy_large(frame);
+        }
         let mut copy = self.take()?;
         if copy.imitate(frame) {
             return Some(copy);
@@ -134,12 +183,27 @@ impl FramePool {
         None
     }
 
-    /// Frames that are free in the whole pool. Exact while nobody moves frames.
+    #[cold]
+    fn copy_large(&mut self, frame: &Frame) -> Option<Frame> {
+        if frame.train().is_none() {
+            let mut copy = self.take()?;
+            if copy.imitate(frame) {
+                return Some(copy);
+            }
+            self.give(copy);
+        }
+        let mut copy = self.take_large()?;
+        // A large chunk holds what another holds.
+        copy.imitate(frame);
+        Some(copy)
+    }
+
+    /// Frames that are free in the whole pool, large ones included. Exact while nobody moves frames.
     pub fn free_frames(&self) -> usize {
         self.depot.free_frames()
     }
 
-    /// Frames there are in the whole pool.
+    /// Frames there are in the whole pool, large ones included.
     pub fn capacity(&self) -> usize {
         self.depot.capacity
     }
@@ -204,9 +268,40 @@ struct Depot {
     caches: Mutex<Vec<Weak<Cached>>>,
     capacity: usize,
     memory: Arc<Memory>,
+    large: Option<Large>,
+}
+
+/// The large frames.
+#[derive(Debug)]
+struct Large {
+    free: ArrayQueue<Frame>,
+    capacity: usize,
+    memory: Memory,
+}
+
+impl Large {
+    fn new(memory: Memory) -> Large {
+        let chunks = memory.hand_out();
+        let capacity = chunks.len();
+        let free = ArrayQueue::new(capacity.max(1));
+        for chunk in chunks {
+            let refused = free.push(Frame::empty(chunk));
+            debug_assert!(refused.is_ok(), "there is room for all");
+        }
+        Large { free, capacity, memory }
+    }
 }
 
 impl Depot {
+    #[cold]
+    fn give_large(&self, mut frame: Frame) {
+        frame.clear();
+        frame.set_train(None);
+        // A frame of another pool is lost, and says so.
+        let Some(large) = &self.large else { return drop(frame) };
+        drop(large.free.push(frame));
+    }
+
     fn take(&self) -> Option<Magazine> {
         let magazine = self.full.pop()?;
         self.frames.fetch_sub(magazine.len(), Ordering::Relaxed);
@@ -232,7 +327,8 @@ impl Depot {
             .filter_map(Weak::upgrade)
             .map(|c| c.loaded.load(Ordering::Relaxed) + c.spare.load(Ordering::Relaxed))
             .sum();
-        self.frames.load(Ordering::Relaxed) + cached
+        let large = self.large.as_ref().map_or(0, |large| large.free.len());
+        self.frames.load(Ordering::Relaxed) + cached + large
     }
 }
 
@@ -241,6 +337,11 @@ impl Drop for Depot {
         while let Some(magazine) = self.full.pop() {
             for frame in magazine {
                 self.memory.take_home(frame.into_parts().0);
+            }
+        }
+        if let Some(large) = &mut self.large {
+            while let Some(frame) = large.free.pop() {
+                large.memory.take_home(frame.into_parts().0);
             }
         }
     }
@@ -298,6 +399,40 @@ mod tests {
         drop(send);
         thread.join().unwrap();
         assert_eq!(pools.free_frames(), 512);
+    }
+
+    #[test]
+    fn large_frames_hold_any_packet_and_are_counted_with_the_others() {
+        let memory = Memory::new(8, 2048, "port-test").unwrap();
+        let pools = FramePools::with_large(memory, Memory::large(3, "port-test").unwrap(), 2);
+        assert_eq!((pools.capacity(), pools.large_capacity()), (11, 3));
+        let mut pool = pools.pool();
+        let mut frames = Vec::new();
+        while let Some(frame) = pool.take_large() {
+            frames.push(frame);
+            assert_eq!(pools.free_frames() + frames.len(), 11);
+        }
+        assert_eq!((frames.len(), pools.free_large_frames()), (3, 0));
+        assert!(pool.take_for(1793).is_none(), "no large one is left");
+        let plain = pool.take_for(1792).unwrap();
+        assert!(!plain.is_large());
+        pool.give(plain);
+        let mut large = frames.pop().unwrap();
+        assert!(large.is_large());
+        assert_eq!((large.headroom(), large.tailroom()), (256, 65535));
+        large.fill(&[9; 65535]).unwrap();
+        assert_eq!((large.len(), large.tailroom()), (65535, 0));
+        assert!(pool.copy(&large).is_none());
+        pool.give(frames.pop().unwrap());
+        let copy = pool.copy(&large).unwrap();
+        assert_eq!(copy.data(), large.data());
+        large.trim(100);
+        let small = pool.copy(&large).unwrap();
+        assert!(!small.is_large(), "a packet that fits a plain frame gets one");
+        for frame in frames.into_iter().chain([large, copy, small]) {
+            pool.give(frame);
+        }
+        assert_eq!((pools.free_frames(), pools.free_large_frames()), (11, 3));
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub trait Port: Send {
     /// Queues a frame to be sent by the next `flush`.
     ///
     /// # Errors
-    /// The frame itself, when the port holds as many as it may; the caller counts and drops it.
+    /// The frame itself, when the port holds as many as it may; the caller counts and drops it. A port that does not take
+    /// trains refuses a [`crate::Train`] too; the caller cuts it and sends the segments.
     fn transmit(&mut self, frame: Frame) -> Result<(), Frame>;
 
     /// Sends what is queued, takes sent frames back, and makes room to receive.
@@ -56,6 +57,11 @@ pub trait Port: Send {
     /// Whether it has no frame left to receive into, so that nothing can come in and nothing becomes readable until a
     /// `flush` finds frames in the pool: the worker keeps calling `flush` and does not sleep for long.
     fn starved(&self) -> bool {
+        false
+    }
+
+    /// Whether it takes a [`crate::Train`] as it is.
+    fn takes_trains(&self) -> bool {
         false
     }
 

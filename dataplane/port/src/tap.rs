@@ -1,13 +1,14 @@
 //! A TAP device: one call to the kernel for each packet, so for an interface with little traffic.
 //!
 //! The kernel says with each packet whether its checksum is unfinished; it is finished here, so that no packet leaves
-//! this port that another port could not send. Trains of segments are not asked for.
+//! this port that another port could not send. A train of segments stays one large frame ([`Train`]) with its checksum
+//! unfinished: who cuts it finishes the segments', and a TAP that takes trains gets it as it is.
 
 use std::{collections::VecDeque, os::fd::BorrowedFd};
 
-use sys::tap::{Received, Tap, Unfinished};
+use sys::tap::{Cut, Offloads, Received, Tap, Unfinished};
 
-use crate::{Burst, Frame, FramePool, HEADROOM, Port, PortInfo, PortMode, PortStatistics};
+use crate::{Burst, Frame, FramePool, HEADROOM, Port, PortInfo, PortMode, PortStatistics, Train};
 
 /// Frames that may wait to be sent.
 const QUEUE: usize = 256;
@@ -26,6 +27,8 @@ pub struct TapPort {
     queue: VecDeque<Frame>,
     /// Calls of `receive` left that do not ask.
     pause: u8,
+    offloads: Offloads,
+    trains: bool,
     statistics: PortStatistics,
 }
 
@@ -40,9 +43,11 @@ impl TapPort {
     pub fn new(tap: Tap) -> TapPort {
         TapPort {
             name: tap.name().to_owned(),
-            tap: Some(tap),
             queue: VecDeque::with_capacity(QUEUE),
             pause: 0,
+            offloads: tap.offloads(),
+            trains: tap.offloads() >= Offloads::Tcp,
+            tap: Some(tap),
             statistics: PortStatistics::default(),
         }
     }
@@ -60,10 +65,16 @@ impl Port for TapPort {
             return 0;
         }
         let before = burst.len();
+        let mut large = None;
         for _ in 0..TAKE.min(burst.remaining_capacity()) {
             let Some(mut frame) = pool.take() else { break };
-            match take(tap, &mut frame) {
-                Taken::Packet => burst.push(frame),
+            large = large.or_else(|| pool.take_large());
+            match take(tap, &mut frame, &mut large) {
+                Taken::Plain => burst.push(frame),
+                Taken::Large(packet) => {
+                    pool.give(frame);
+                    burst.push(packet);
+                }
                 Taken::Bad => {
                     self.statistics.rx_dropped += 1;
                     pool.give(frame);
@@ -75,10 +86,16 @@ impl Port for TapPort {
                 }
             }
         }
+        if let Some(large) = large {
+            pool.give(large);
+        }
         burst.len() - before
     }
 
     fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
+        if !self.takes_trains() && frame.train().is_some() {
+            return Err(frame);
+        }
         if self.tap.is_none() || self.queue.len() >= QUEUE {
             self.statistics.tx_refused += 1;
             return Err(frame);
@@ -91,7 +108,7 @@ impl Port for TapPort {
         self.pause = 0;
         let Some(tap) = &self.tap else { return };
         while let Some(frame) = self.queue.pop_front() {
-            match tap.write(frame.data()) {
+            match send(tap, &frame) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.statistics.tx_retries += 1;
@@ -121,10 +138,21 @@ impl Port for TapPort {
         self.queue.len()
     }
 
+    fn takes_trains(&self) -> bool {
+        self.trains
+    }
+
     fn info(&self) -> PortInfo {
+        let mut features = vec!["vnet_hdr", "tx_checksum"];
+        let mut missing = Vec::new();
+        let tcp = self.offloads >= Offloads::Tcp;
+        if tcp { &mut features } else { &mut missing }.push("tso");
+        let udp = self.offloads >= Offloads::TcpAndUdp;
+        if udp { &mut features } else { &mut missing }.push("uso");
         PortInfo {
             mode: PortMode::Tap,
-            features: vec!["vnet_hdr", "tx_checksum"],
+            features,
+            missing,
             frame_limit: QUEUE,
             held: self.outstanding(),
             memory: self.queue.capacity() * size_of::<Frame>(),
@@ -135,31 +163,86 @@ impl Port for TapPort {
 }
 
 enum Taken {
-    Packet,
+    Plain,
+    Large(Frame),
     Bad,
     Nothing,
 }
 
-fn take(tap: &Tap, frame: &mut Frame) -> Taken {
+/// Reads a packet into `frame`, or into `large` (which is then taken) if it is longer or a train.
+fn take(tap: &Tap, frame: &mut Frame, large: &mut Option<Frame>) -> Taken {
     frame.clear();
-    let room = frame.tailroom();
-    let Ok(buffer) = frame.extend(room) else { return Taken::Bad };
-    match tap.read(buffer) {
-        Ok(Some(received)) if fits(&received, room) => {
-            frame.trim(received.length);
-            match received.unfinished {
-                Some(unfinished) if !finish(frame.data_mut(), unfinished) => Taken::Bad,
-                _ => Taken::Packet,
-            }
-        }
-        Ok(Some(_)) => Taken::Bad,
+    let plain = frame.tailroom();
+    let Ok(buffer) = frame.extend(plain) else { return Taken::Bad };
+    let mut rest: &mut [u8] = &mut [];
+    let mut room = plain;
+    if let Some(large) = large {
+        large.clear();
+        room = large.tailroom();
+        let Ok(all) = large.extend(room) else { return Taken::Bad };
+        rest = all.get_mut(plain..).unwrap_or_default();
+    }
+    let received = match tap.read(buffer, rest) {
+        Ok(Some(received)) => received,
         // An error is a device that is gone: whoever owns the port hears of it from the kernel.
-        Ok(None) | Err(_) => Taken::Nothing,
+        Ok(None) | Err(_) => return Taken::Nothing,
+    };
+    if received.length > room {
+        return Taken::Bad;
+    }
+    frame.trim(received.length);
+    let train = match train(&received) {
+        Ok(train) => train,
+        Err(Strange) => return Taken::Bad,
+    };
+    if train.is_none() && received.length <= plain {
+        return if finished(frame, &received) { Taken::Plain } else { Taken::Bad };
+    }
+    let Some(mut packet) = large.take() else { return Taken::Bad };
+    packet.trim(received.length);
+    if let Some(front) = packet.data_mut().get_mut(..frame.len()) {
+        front.copy_from_slice(frame.data());
+    }
+    let good = match &train {
+        Some(train) => packet.set_train(Some(train)),
+        None => finished(&mut packet, &received),
+    };
+    if good {
+        return Taken::Large(packet);
+    }
+    *large = Some(packet);
+    Taken::Bad
+}
+
+/// A header that makes no sense.
+struct Strange;
+
+/// What the header says of a train; it is for who cuts it to see whether its network and transport headers agree.
+fn train(received: &Received) -> Result<Option<Train>, Strange> {
+    match (received.cut, received.unfinished) {
+        (Cut::Whole, _) => Ok(None),
+        (Cut::Train { segmentation, size: size @ 1.. }, Some(Unfinished { start, offset }))
+            if usize::from(start) < received.length =>
+        {
+            Ok(Some(Train { segmentation, size, transport: start, sum: offset, network: None }))
+        }
+        _ => Err(Strange),
     }
 }
 
-fn fits(received: &Received, room: usize) -> bool {
-    !received.segmented && received.length <= room
+/// Whether its checksum is finished now.
+fn finished(frame: &mut Frame, received: &Received) -> bool {
+    received.unfinished.is_none_or(|unfinished| finish(frame.data_mut(), unfinished))
+}
+
+fn send(tap: &Tap, frame: &Frame) -> std::io::Result<bool> {
+    match frame.train() {
+        None => tap.write(frame.data()),
+        Some(train) => {
+            let unfinished = Unfinished { start: train.transport, offset: train.sum };
+            tap.write_train(frame.data(), train.segmentation, train.size, unfinished)
+        }
+    }
 }
 
 /// Finishes the checksum; `false` if it would lie outside of the frame.

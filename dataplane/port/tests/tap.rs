@@ -5,7 +5,7 @@ mod support;
 use std::net::UdpSocket;
 use std::time::Instant;
 
-use port::{Burst, Frame, FramePool, FramePools, Memory, Port, PortMode, Tap, TapPort};
+use port::{Burst, Frame, FramePool, FramePools, Memory, Offloads, Port, PortMode, Tap, TapPort};
 use support::{Net, PATIENCE};
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0xf0, 0x11];
@@ -21,7 +21,7 @@ struct Bench {
 fn bench() -> Option<Bench> {
     let net = Net::new()?;
     let tap = net.within(|| {
-        Tap::create("vhost0").inspect(|_| {
+        Tap::create("vhost0", Offloads::TcpAndUdp).inspect(|_| {
             sys::device::set_mac("vhost0", MAC).unwrap();
             sys::device::set_mtu("vhost0", TapPort::largest_mtu(2048)).unwrap();
         })
@@ -148,11 +148,11 @@ fn closing_gives_all_frames_back_and_takes_the_device_away() {
 #[test]
 fn a_name_that_is_taken_is_refused() {
     let Some(bench) = bench() else { return };
-    let error = bench.net.within(|| Tap::create("vhost0").err());
+    let error = bench.net.within(|| Tap::create("vhost0", Offloads::TcpAndUdp).err());
     assert!(error.is_some(), "the device has an owner");
-    let error = bench.net.within(|| Tap::create("lo").err());
+    let error = bench.net.within(|| Tap::create("lo", Offloads::Tcp).err());
     assert!(error.is_some(), "a device of another kind has the name");
     for name in ["", "a-name-that-is-too-long", "a\0b"] {
-        assert!(Tap::create(name).is_err(), "{name:?}");
+        assert!(Tap::create(name, Offloads::Tcp).is_err(), "{name:?}");
     }
 }

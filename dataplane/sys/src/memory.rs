@@ -24,6 +24,14 @@ use rustix::{
 
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Size of a large chunk: whatever window of a packet of up to 65535 bytes is asked for lies within.
+pub const LARGE_CHUNK: u32 = 128 << 10;
+/// Bytes behind each large chunk that belong to it and to no window: see [`Window::note`].
+const NOTE_ROOM: usize = 4096;
+
+/// Bytes of a large chunk's note.
+pub const NOTE: usize = 16;
+
 /// Chunks that were dropped instead of being given back, since the process started.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
@@ -47,7 +55,7 @@ pub struct Memory {
     base: NonNull<u8>,
     length: usize,
     fd: OwnedFd,
-    chunk_size: u16,
+    chunk_size: u32,
     chunks: u32,
     pages: Pages,
     handed_out: AtomicBool,
@@ -60,37 +68,43 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Maps `chunks` chunks of `chunk_size` bytes (2048 or 4096), on huge pages if there are any.
+    /// Maps `chunks` chunks of `chunk_size` bytes (2048, 4096 or [`LARGE_CHUNK`]), on huge pages if there are any.
     ///
-    /// `name` shows in `/proc/PID/maps`. Pages are populated when first touched.
+    /// Large chunks are not for AF_XDP: the kernel takes chunks of up to 4096 bytes. `name` shows in `/proc/PID/maps`. Pages are populated when first touched.
     ///
     /// # Errors
     /// `InvalidInput` for no chunks or another chunk size; otherwise what the system answers.
     pub fn new(chunks: u32, chunk_size: u32, name: &str) -> io::Result<Memory> {
-        let size = match chunk_size {
-            2048 => 2048,
-            4096 => 4096,
-            _ => return Err(invalid("chunk size must be 2048 or 4096 bytes")),
-        };
+        if !matches!(chunk_size, 2048 | 4096 | LARGE_CHUNK) {
+            return Err(invalid("chunk size must be 2048, 4096 or 131072 bytes"));
+        }
         if chunks == 0 {
             return Err(invalid("packet memory needs at least one chunk"));
         }
         if chunks > Window::MAX_INDEX {
-            return Err(invalid("packet memory has at most two thousand million chunks"));
+            return Err(invalid("packet memory has at most 536870911 chunks"));
         }
-        let wanted = chunks as usize * chunk_size as usize;
+        let wanted = chunks as usize * distance(chunk_size);
         let length = wanted.next_multiple_of(HUGE_PAGE);
         let (fd, base, pages) = map_huge(name, length).or_else(|_| map_normal(name, length))?;
         Ok(Memory {
             base,
             length,
             fd,
-            chunk_size: size,
+            chunk_size,
             chunks,
             pages,
             handed_out: AtomicBool::new(false),
             home: AtomicU32::new(chunks),
         })
+    }
+
+    /// Maps `chunks` large chunks.
+    ///
+    /// # Errors
+    /// As [`Memory::new`].
+    pub fn large(chunks: u32, name: &str) -> io::Result<Memory> {
+        Memory::new(chunks, LARGE_CHUNK, name)
     }
 
     /// Every chunk, the first time it is called; nothing afterwards.
@@ -123,7 +137,7 @@ impl Memory {
 
     /// Size of a chunk in bytes.
     pub fn chunk_size(&self) -> u32 {
-        u32::from(self.chunk_size)
+        self.chunk_size
     }
 
     /// Which pages it got.
@@ -133,7 +147,7 @@ impl Memory {
 
     /// Length of the part cut into chunks, in bytes.
     pub fn used(&self) -> usize {
-        self.chunks as usize * usize::from(self.chunk_size)
+        self.chunks as usize * distance(self.chunk_size)
     }
 
     /// Address of the first byte, for registration with the kernel.
@@ -150,10 +164,18 @@ impl Memory {
     /// The token of chunk `index`. The caller must know that no other token of it exists.
     pub(crate) fn chunk(&self, index: u32) -> Chunk {
         assert!(index < self.chunks, "chunk {index} of {}", self.chunks);
-        let offset = index as usize * usize::from(self.chunk_size);
+        let offset = index as usize * distance(self.chunk_size);
         // SAFETY: index < chunks, so the offset lies inside the mapping.
         let at = unsafe { self.base.add(offset) };
         Chunk { at, index, size: self.chunk_size }
+    }
+}
+
+/// Bytes from one chunk of this size to the next.
+const fn distance(chunk_size: u32) -> usize {
+    match chunk_size {
+        LARGE_CHUNK => LARGE_CHUNK as usize + NOTE_ROOM,
+        _ => chunk_size as usize,
     }
 }
 
@@ -180,7 +202,7 @@ impl Drop for Memory {
 pub struct Chunk {
     at: NonNull<u8>,
     index: u32,
-    size: u16,
+    size: u32,
 }
 
 const _: () = assert!(size_of::<Chunk>() == 16);
@@ -199,7 +221,7 @@ impl Chunk {
 
     /// Its size in bytes.
     #[inline]
-    pub fn size(&self) -> u16 {
+    pub fn size(&self) -> u32 {
         self.size
     }
 
@@ -207,14 +229,14 @@ impl Chunk {
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `at` starts `size` mapped bytes, which only this token reaches.
-        unsafe { slice::from_raw_parts(self.at.as_ptr(), usize::from(self.size)) }
+        unsafe { slice::from_raw_parts(self.at.as_ptr(), self.size as usize) }
     }
 
     /// All its bytes, to write.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`; the exclusive borrow of the token is one of the bytes.
-        unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), usize::from(self.size)) }
+        unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), self.size as usize) }
     }
 }
 
@@ -232,7 +254,7 @@ impl Drop for Chunk {
 #[derive(Debug)]
 pub struct Window {
     at: NonNull<u8>,
-    /// From the lowest bit: start (16 bits), length (16), 1 if the chunk's size is 4096 and not 2048, index (31).
+    /// From the lowest bit: start (16 bits), length (16), how often the chunk's size is twice 2048 (3), index (29).
     packed: u64,
 }
 
@@ -244,8 +266,10 @@ unsafe impl Send for Window {}
 unsafe impl Sync for Window {}
 
 impl Window {
-    const MAX_INDEX: u32 = u32::MAX >> 1;
-    const SMALL: u16 = 2048;
+    const MAX_INDEX: u32 = u32::MAX >> 3;
+    const SMALL: u32 = 2048;
+    /// Of a large chunk's size.
+    const LARGE: u64 = (LARGE_CHUNK / Window::SMALL).trailing_zeros() as u64;
 
     /// `length` bytes of a chunk from `start` on, cut to what it holds.
     #[inline]
@@ -253,10 +277,11 @@ impl Window {
         let (at, index, size) = (chunk.at, chunk.index, chunk.size);
         // The window is the token from here on.
         std::mem::forget(chunk);
-        let start = start.min(size);
-        let length = length.min(size - start);
-        let large = u64::from(size != Window::SMALL);
-        Window { at, packed: (u64::from(index) << 1 | large) << 32 | range(start, length) }
+        let start = u32::from(start).min(size);
+        let length = u32::from(length).min(size - start);
+        let doubled = u64::from((size / Window::SMALL).trailing_zeros());
+        let range = u64::from(start) | u64::from(length) << 16;
+        Window { at, packed: (u64::from(index) << 3 | doubled) << 32 | range }
     }
 
     /// The chunk, and where in it the range starts and how long it is.
@@ -272,13 +297,43 @@ impl Window {
     /// Number of the chunk within its memory.
     #[inline]
     pub fn index(&self) -> u32 {
-        (self.packed >> 33) as u32
+        (self.packed >> 35) as u32
     }
 
     /// Size of the chunk in bytes.
     #[inline]
-    pub fn size(&self) -> u16 {
-        Window::SMALL << (self.packed >> 32 & 1)
+    pub fn size(&self) -> u32 {
+        Window::SMALL << (self.packed >> 32 & 7)
+    }
+
+    /// Whether the chunk is a large one.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.packed >> 32 & 7 == Window::LARGE
+    }
+
+    /// Bytes that go with a large chunk whatever window of it is in use; other chunks have none.
+    #[inline]
+    pub fn note(&self) -> Option<&[u8; NOTE]> {
+        if !self.is_large() {
+            return None;
+        }
+        // SAFETY: behind a large chunk there are `NOTE_ROOM` mapped bytes, which belong to it.
+        let note = unsafe { self.at.add(LARGE_CHUNK as usize) };
+        // SAFETY: as above, and only this token reaches them.
+        Some(unsafe { note.cast().as_ref() })
+    }
+
+    /// The same, to write.
+    #[inline]
+    pub fn note_mut(&mut self) -> Option<&mut [u8; NOTE]> {
+        if !self.is_large() {
+            return None;
+        }
+        // SAFETY: as in `note`.
+        let note = unsafe { self.at.add(LARGE_CHUNK as usize) };
+        // SAFETY: as in `note`; the exclusive borrow of the token is one of the bytes.
+        Some(unsafe { note.cast().as_mut() })
     }
 
     /// Where in the chunk the range starts.
@@ -315,11 +370,18 @@ impl Window {
     #[inline]
     #[must_use]
     pub fn set(&mut self, start: u16, length: u16) -> bool {
-        let fits = u32::from(start) + u32::from(length) <= u32::from(self.size());
+        let fits = u32::from(start) + u32::from(length) <= self.size();
         if fits {
             self.packed = self.packed >> 32 << 32 | range(start, length);
         }
         fits
+    }
+
+    /// Makes it no bytes, `START` into the chunk.
+    #[inline]
+    pub fn empty<const START: u16>(&mut self) {
+        const { assert!(START as u32 <= Window::SMALL) }
+        self.packed = self.packed >> 32 << 32 | u64::from(START);
     }
 
     /// Takes `less` bytes off the front, then adds `more` there; `false`, and nothing changed, if there are not as many.
@@ -420,11 +482,11 @@ mod tests {
     #[test]
     fn a_window_never_leaves_its_chunk() {
         for size in [2048u16, 4096] {
-            let memory = Memory::new(3, u32::from(size), "sys-test").unwrap();
+            let memory = Memory::new(3, size.into(), "sys-test").unwrap();
             for chunk in memory.hand_out() {
                 let index = chunk.index();
                 let mut window = Window::new(chunk, 256, u16::MAX);
-                assert_eq!((window.index(), window.size()), (index, size));
+                assert_eq!((window.index(), window.size()), (index, size.into()));
                 assert_eq!((window.start(), window.length()), (256, size - 256));
                 assert!(!window.set(1, size) && !window.set(u16::MAX, u16::MAX));
                 assert!(window.set(100, 50));
@@ -435,9 +497,37 @@ mod tests {
                 assert!(window.set(size, 0));
                 assert!(window.bytes().is_empty());
                 let (chunk, start, length) = window.into_parts();
-                assert_eq!((chunk.index(), chunk.size(), start, length), (index, size, size, 0));
+                assert_eq!((chunk.index(), chunk.size()), (index, u32::from(size)));
+                assert_eq!((start, length), (size, 0));
                 memory.take_home(chunk);
             }
+        }
+    }
+
+    #[test]
+    fn a_large_chunk_holds_any_packet_anywhere_and_a_note_that_no_window_touches() {
+        let memory = Memory::new(3, LARGE_CHUNK, "sys-test").unwrap();
+        let mut windows: Vec<Window> =
+            memory.hand_out().into_iter().map(|chunk| Window::new(chunk, 256, 0)).collect();
+        for (number, window) in windows.iter_mut().enumerate() {
+            let number = u8::try_from(number).unwrap();
+            assert!(window.is_large());
+            *window.note_mut().unwrap() = [number; NOTE];
+            assert!(window.set(u16::MAX, u16::MAX));
+            window.bytes_mut().fill(0xee);
+            assert!(window.set(0, u16::MAX));
+            window.bytes_mut().fill(0xee);
+        }
+        for (number, window) in windows.into_iter().enumerate() {
+            assert_eq!(window.index() as usize, number);
+            assert_eq!(*window.note().unwrap(), [u8::try_from(number).unwrap(); NOTE]);
+            memory.take_home(window.into_parts().0);
+        }
+        let memory = Memory::new(1, 2048, "sys-test").unwrap();
+        for chunk in memory.hand_out() {
+            let window = Window::new(chunk, 0, 0);
+            assert!(!window.is_large() && window.note().is_none());
+            memory.take_home(window.into_parts().0);
         }
     }
 

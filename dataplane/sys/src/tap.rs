@@ -16,8 +16,13 @@ const SHORT: usize = 10;
 
 /// Flag of the header: a checksum is unfinished.
 const NEEDS_CHECKSUM: u8 = 1;
-/// Kind of segmentation in the header: none.
-const NO_SEGMENTATION: u8 = 0;
+
+/// Offloads of `TUNSETOFFLOAD` that `libc` does not name (linux/if_tun.h).
+const TUN_F_USO4: libc::c_uint = 0x20;
+const TUN_F_USO6: libc::c_uint = 0x40;
+const CHECKSUM: libc::c_uint = libc::TUN_F_CSUM;
+const TCP: libc::c_uint = CHECKSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+const TCP_AND_UDP: libc::c_uint = TCP | TUN_F_USO4 | TUN_F_USO6;
 
 /// The far end of a TAP device. Reading and writing never wait.
 #[derive(Debug)]
@@ -25,11 +30,23 @@ pub struct Tap {
     fd: OwnedFd,
     name: String,
     header: usize,
+    offloads: Offloads,
+}
+
+/// What the kernel may leave to whoever reads from a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Offloads {
+    /// Checksums of single packets.
+    Checksum,
+    /// That, and cutting trains of TCP segments.
+    Tcp,
+    /// That, and cutting trains of UDP datagrams (Linux 6.2).
+    TcpAndUdp,
 }
 
 /// A checksum that the sender left to be finished: the ones' complement sum of everything from `start` on belongs at
 /// `start + offset`, where the sum of the pseudo-header is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
     /// Where the sum begins, in bytes from the start of the frame.
     pub start: u16,
@@ -37,24 +54,88 @@ pub struct Unfinished {
     pub offset: u16,
 }
 
+/// How a train of segments is to be cut (virtio 1.2, section 5.1.6: `gso_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segmentation {
+    /// TCP over IPv4.
+    TcpV4 {
+        /// The sender reports that it has reduced its window: CWR is set, and is for the first segment alone.
+        congestion: bool,
+    },
+    /// TCP over IPv6.
+    TcpV6 {
+        /// As above.
+        congestion: bool,
+    },
+    /// UDP, a datagram each.
+    Udp,
+}
+
+impl Segmentation {
+    const NONE: u8 = 0;
+    const TCP_V4: u8 = 1;
+    const TCP_V6: u8 = 4;
+    const UDP: u8 = 5;
+    const CONGESTION: u8 = 0x80;
+
+    /// The number of the header field.
+    pub fn code(self) -> u8 {
+        let tcp =
+            |code, congestion| if congestion { code | Segmentation::CONGESTION } else { code };
+        match self {
+            Segmentation::TcpV4 { congestion } => tcp(Segmentation::TCP_V4, congestion),
+            Segmentation::TcpV6 { congestion } => tcp(Segmentation::TCP_V6, congestion),
+            Segmentation::Udp => Segmentation::UDP,
+        }
+    }
+
+    /// What a number of the header field means; `None` for no segmentation and for unknown ones.
+    pub fn from_code(code: u8) -> Option<Segmentation> {
+        let congestion = code & Segmentation::CONGESTION != 0;
+        match code & !Segmentation::CONGESTION {
+            Segmentation::TCP_V4 => Some(Segmentation::TcpV4 { congestion }),
+            Segmentation::TCP_V6 => Some(Segmentation::TcpV6 { congestion }),
+            Segmentation::UDP => Some(Segmentation::Udp),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a packet is to be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It is one packet.
+    Whole,
+    /// It is a train.
+    Train {
+        /// How it is to be cut.
+        segmentation: Segmentation,
+        /// Payload of each segment in bytes.
+        size: u16,
+    },
+    /// In a way we do not know and did not ask for.
+    Unknown,
+}
+
 /// A frame that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Bytes of the frame; more than the buffer has if it did not fit and is lost.
+    /// Bytes of the frame; more than the buffers have if it did not fit and is lost.
     pub length: usize,
     /// The checksum that is to be finished.
     pub unfinished: Option<Unfinished>,
-    /// It is a train of segments, which we did not ask for.
-    pub segmented: bool,
+    /// Whether it is a train of segments.
+    pub cut: Cut,
 }
 
 impl Tap {
-    /// Makes a device of this name, down, whose packets may have unfinished checksums but are never segment trains.
+    /// Makes a device of this name, down, whose packets come with as much left undone as `offloads` says, or less if the
+    /// kernel does not know that: see [`Tap::offloads`].
     ///
     /// # Errors
     /// What the kernel answers: `EBUSY` if another process has the device, `EINVAL` if a device of another type has the
     /// name, `ENOENT` or `EPERM` without `/dev/net/tun` or the right to use it.
-    pub fn create(name: &str) -> io::Result<Tap> {
+    pub fn create(name: &str, offloads: Offloads) -> io::Result<Tap> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = open("/dev/net/tun", flags, Mode::empty())?;
         // SAFETY: all zeros is a valid value of this plain C struct.
@@ -70,10 +151,13 @@ impl Tap {
         // SAFETY: the kernel reads and writes an ifreq.
         checked(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
         let header = header_size(&fd)?;
-        let offloads = libc::c_ulong::from(libc::TUN_F_CSUM);
-        // SAFETY: the argument of this request is a number.
-        checked(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, offloads) })?;
-        Ok(Tap { fd, name: name.to_owned(), header })
+        let offloads = offload(&fd, offloads)?;
+        Ok(Tap { fd, name: name.to_owned(), header, offloads })
+    }
+
+    /// What the kernel leaves to the reader.
+    pub fn offloads(&self) -> Offloads {
+        self.offloads
     }
 
     /// Name of the device.
@@ -81,17 +165,18 @@ impl Tap {
         &self.name
     }
 
-    /// Reads a frame into the start of `buffer`; `None` when there is none.
+    /// Reads a frame into `buffer` and what does not fit there into `rest`; `None` when there is none.
     ///
     /// # Errors
     /// What the kernel answers: the device is gone.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    pub fn read(&self, buffer: &mut [u8], rest: &mut [u8]) -> io::Result<Option<Received>> {
         let mut header = [0; LONG];
         // The kernel cuts silently: what reaches this byte did not fit.
         let mut beyond = [0];
         let mut parts = [
             IoSliceMut::new(&mut header[..self.header]),
             IoSliceMut::new(buffer),
+            IoSliceMut::new(rest),
             IoSliceMut::new(&mut beyond),
         ];
         let length = match rustix::io::readv(&self.fd, &mut parts) {
@@ -101,12 +186,19 @@ impl Tap {
         };
         // A frame without a byte is none, and the kernel has none.
         let length = length.checked_sub(self.header).ok_or(io::ErrorKind::InvalidData)?;
-        let [flags, segmentation, _, _, _, _, start0, start1, offset0, offset1, _, _] = header;
+        let [flags, kind, _, _, size0, size1, start0, start1, offset0, offset1, _, _] = header;
         let unfinished = (flags & NEEDS_CHECKSUM != 0).then(|| Unfinished {
             start: u16::from_ne_bytes([start0, start1]),
             offset: u16::from_ne_bytes([offset0, offset1]),
         });
-        Ok(Some(Received { length, unfinished, segmented: segmentation != NO_SEGMENTATION }))
+        let cut = match (Segmentation::from_code(kind), kind) {
+            (Some(segmentation), _) => {
+                Cut::Train { segmentation, size: u16::from_ne_bytes([size0, size1]) }
+            }
+            (None, Segmentation::NONE) => Cut::Whole,
+            (None, _) => Cut::Unknown,
+        };
+        Ok(Some(Received { length, unfinished, cut }))
     }
 
     /// Writes a frame whose checksums are finished; `false` when the kernel has no room now.
@@ -114,7 +206,35 @@ impl Tap {
     /// # Errors
     /// What the kernel answers: `EIO` while the device is down, `EINVAL` for a frame that is none.
     pub fn write(&self, frame: &[u8]) -> io::Result<bool> {
-        let header = [0; LONG];
+        self.write_with([0; LONG], frame)
+    }
+
+    /// Writes a train of segments with `size` bytes of payload each and a checksum that is to be finished; `false` when
+    /// the kernel has no room now.
+    ///
+    /// # Errors
+    /// As [`Tap::write`].
+    pub fn write_train(
+        &self,
+        frame: &[u8],
+        segmentation: Segmentation,
+        size: u16,
+        unfinished: Unfinished,
+    ) -> io::Result<bool> {
+        // How far the headers reach is a hint that the kernel does not need.
+        let [size0, size1] = size.to_ne_bytes();
+        let [start0, start1] = unfinished.start.to_ne_bytes();
+        let [offset0, offset1] = unfinished.offset.to_ne_bytes();
+        let kind = segmentation.code();
+        let fields = [0, 0, size0, size1, start0, start1, offset0, offset1, 0, 0];
+        let mut header = [0; LONG];
+        let (front, back) = header.split_at_mut(2);
+        front.copy_from_slice(&[NEEDS_CHECKSUM, kind]);
+        back.copy_from_slice(&fields);
+        self.write_with(header, frame)
+    }
+
+    fn write_with(&self, header: [u8; LONG], frame: &[u8]) -> io::Result<bool> {
         let parts = [IoSlice::new(&header[..self.header]), IoSlice::new(frame)];
         match rustix::io::writev(&self.fd, &parts) {
             Ok(_) => Ok(true),
@@ -142,6 +262,22 @@ fn header_size(fd: &OwnedFd) -> io::Result<usize> {
         }
     }
     Err(io::Error::last_os_error())
+}
+
+/// Asks for as much of this as the kernel knows.
+fn offload(fd: &OwnedFd, most: Offloads) -> io::Result<Offloads> {
+    let steps =
+        [(Offloads::TcpAndUdp, TCP_AND_UDP), (Offloads::Tcp, TCP), (Offloads::Checksum, CHECKSUM)];
+    let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
+    for (offloads, flags) in steps.into_iter().filter(|(offloads, _)| *offloads <= most) {
+        let flags = libc::c_ulong::from(flags);
+        // SAFETY: the argument of this request is a number.
+        match checked(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, flags) }) {
+            Ok(()) => return Ok(offloads),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 fn checked(answer: libc::c_int) -> io::Result<()> {

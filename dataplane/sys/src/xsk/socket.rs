@@ -244,7 +244,7 @@ impl Socket {
             let Some((chunk, offset)) = self.lent.take_back(&self.memory, descriptor.addr) else {
                 continue;
             };
-            let room = chunk.size() - offset;
+            let room = u16::try_from(chunk.size()).unwrap_or(u16::MAX) - offset;
             return Some(Received {
                 length: u16::try_from(descriptor.len).unwrap_or(room).min(room),
                 continued: descriptor.options.contains(XdpDescOptions::XDP_PKT_CONTD),
@@ -269,7 +269,7 @@ impl Socket {
     pub fn send(&mut self, chunk: Chunk, offset: u16, length: u16) -> Result<(), Chunk> {
         let base = self.memory.offset(&chunk);
         let end = u32::from(offset) + u32::from(length);
-        if base >= self.memory.used() || end > u32::from(chunk.size()) {
+        if base >= self.memory.used() || end > chunk.size() {
             return Err(chunk);
         }
         let addr = base as u64 + u64::from(offset);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use engine::WorkerId;
 use port::{
-    FramePool, FramePools, Heartbeat, Port, PortMode, Tap, TapPort, Umem, XskConfig, XskDevice,
+    FramePool, FramePools, Heartbeat, Offloads, Port, PortMode, Tap, TapPort, Umem, XskConfig,
+    XskDevice,
 };
 use sys::ethtool::LinkSpeed;
 use tables::{VifKind, limits};
@@ -159,7 +160,8 @@ pub(crate) fn makes_device(kind: VifKind) -> bool {
 /// Makes vhost0: a TAP that lives as long as its port. The kernel gives it no address by itself.
 fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
     let name = order.device.as_str();
-    let tap = Tap::create(name).map_err(|error| format!("{name}: cannot make a TAP: {error}"))?;
+    let tap = Tap::create(name, Offloads::TcpAndUdp)
+        .map_err(|error| format!("{name}: cannot make a TAP: {error}"))?;
     without_link_local(name);
     set_up_host(name, order.host, &ground.pools)
         .map_err(|error| format!("{name}: cannot set it up: {error}"))?;
