@@ -35,6 +35,7 @@ pub struct Model {
     references: References,
     agent: Epoch,
     vrouterd: Epoch,
+    operator: Epoch,
 }
 
 impl Default for Model {
@@ -92,7 +93,8 @@ impl Model {
             kind: NextHopKind::Discard,
         };
         store.put(Object::NextHop(discard), Mark { owner: Owner::Vrouterd, epoch: Epoch(0) });
-        Model { store, references: References::default(), agent: Epoch(0), vrouterd: Epoch(0) }
+        let (agent, vrouterd, operator) = (Epoch(0), Epoch(0), Epoch(0));
+        Model { store, references: References::default(), agent, vrouterd, operator }
     }
 
     /// Carries a transaction out.
@@ -235,6 +237,7 @@ impl Model {
         match owner {
             Owner::Agent => &mut self.agent,
             Owner::Vrouterd => &mut self.vrouterd,
+            Owner::Operator => &mut self.operator,
         }
     }
 }

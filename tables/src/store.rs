@@ -18,6 +18,8 @@ pub enum Owner {
     Agent,
     /// `vrouterd` itself: adjacencies.
     Vrouterd,
+    /// Somebody with the tools. Never swept.
+    Operator,
 }
 
 /// A round of putting everything (design decision 7); 0 is what was put in none.

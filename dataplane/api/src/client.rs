@@ -13,7 +13,7 @@ use crate::message::{
     ClientHello, Core, Cursor, DropScope, Lookup, Page, Reply, Request, Rows, ServerHello, Table,
     Transaction, VERSIONS,
 };
-use crate::row::{DropStats, ProcessInfo};
+use crate::row::{DropStats, MemoryStats, ProcessInfo, VrouterInfo};
 
 /// The socket's name in its directory.
 pub const SOCKET_NAME: &str = "vrouterd.sock";
@@ -171,6 +171,14 @@ impl Client {
         self.done(&Request::Apply(Transaction { ops }))
     }
 
+    /// Changes the model by hand; gives the generation that will contain it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] names object and field; nothing was changed then.
+    pub fn operate(&mut self, ops: Vec<Op>) -> Result<u64, ClientError> {
+        self.done(&Request::Operate(Transaction { ops }))
+    }
+
     /// Starts to remember what this client puts; gives what to sweep with.
     ///
     /// # Errors
@@ -238,6 +246,28 @@ impl Client {
         match self.call(&Request::Info)? {
             Reply::Info(info) => Ok(info),
             other => Err(unexpected(&other, "info")),
+        }
+    }
+
+    /// Limits and settings.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn vrouter(&mut self) -> Result<VrouterInfo, ClientError> {
+        match self.call(&Request::Vrouter)? {
+            Reply::Vrouter(info) => Ok(info),
+            other => Err(unexpected(&other, "vrouter")),
+        }
+    }
+
+    /// Objects in memory.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn memory(&mut self) -> Result<MemoryStats, ClientError> {
+        match self.call(&Request::Memory)? {
+            Reply::Memory(stats) => Ok(stats),
+            other => Err(unexpected(&other, "memory")),
         }
     }
 

@@ -35,10 +35,12 @@ pub use message::{
     Transaction, VERSIONS, VersionRange,
 };
 pub use row::{
-    Aggregate, Backend, BondMember, BridgeInfo, CopyMode, DropStats, Duplex, Fabric, FatFlowIgnore,
-    FatFlowRule, LabelInfo, LayerCounters, Layers, LinkState, NextHopDetail, NextHopInfo, Pbb,
-    PortRow, PortState, ProcessInfo, RouteInfo, Stitched, TableSize, Traffic, UnderlayHop, VifInfo,
-    VlanStation, VlanTag, VlanVrf, VniInfo, WorkerInfo, XdpMode, XdpStatistics,
+    Aggregate, Backend, BondMember, BridgeInfo, BuildInfo, CopyMode, DropLogEntry, DropStats,
+    Duplex, Fabric, FatFlowIgnore, FatFlowRule, ForwardingClassInfo, LabelInfo, LayerCounters,
+    Layers, LinkState, MemoryStats, MirrorInfo, NextHopDetail, NextHopInfo, PacketKind, Pbb,
+    PortRow, PortState, ProcessInfo, QosMapInfo, RouteInfo, Stitched, TableSize, Traffic,
+    UnderlayHop, VifInfo, VlanStation, VlanTag, VlanVrf, VniInfo, VrfInfo, VrfStats, VrouterInfo,
+    VrouterValue, WorkerInfo, XdpMode, XdpStatistics,
 };
 // The vocabulary the messages are written in, so that tools need no other crate.
 pub use tables::{

@@ -4,12 +4,14 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
-use tables::{Epoch, NhId, Op, VifId, VrfId};
+use tables::{DropReason, Epoch, NhId, Op, VifId, VrfId};
 use wire::Mac;
 
 use crate::error::{ApiError, ErrorCode};
 use crate::row::{
-    BridgeInfo, DropStats, LabelInfo, NextHopInfo, ProcessInfo, RouteInfo, VifInfo, VniInfo,
+    BridgeInfo, DropLogEntry, DropStats, ForwardingClassInfo, LabelInfo, MemoryStats, MirrorInfo,
+    NextHopInfo, ProcessInfo, QosMapInfo, RouteInfo, VifInfo, VniInfo, VrfInfo, VrfStats,
+    VrouterInfo, VrouterValue,
 };
 
 /// The versions this crate speaks.
@@ -127,6 +129,23 @@ pub enum Request {
     ClearDrops,
     /// The process itself. Answer: [`Reply::Info`].
     Info,
+    /// As [`Request::Apply`], by hand: what is put belongs to the operator, and no agent's sweep deletes it until the
+    /// agent itself puts the object. Refusals are the original's (reference cli.md section 1.3): also what does not
+    /// exist and cannot be missing is refused. Answer: [`Reply::Done`].
+    Operate(Transaction),
+    /// Limits and settings. Answer: [`Reply::Vrouter`].
+    Vrouter,
+    /// Change a setting. Answer: [`Reply::Done`].
+    Set {
+        /// Which.
+        value: VrouterValue,
+        /// To this.
+        to: u32,
+    },
+    /// Objects in memory. Answer: [`Reply::Memory`].
+    Memory,
+    /// Empty the log of dropped packets. Answer: [`Reply::Done`].
+    ClearDropLog,
 }
 
 /// A table that can be dumped; rows come in ascending order.
@@ -158,6 +177,23 @@ pub enum Table {
     Label,
     /// Incoming VNIs.
     Vni,
+    /// Mirrors.
+    Mirror,
+    /// Forwarding classes.
+    ForwardingClass,
+    /// QoS maps.
+    QosMap,
+    /// VRFs.
+    Vrf,
+    /// What packets met, by VRF: those that counted something, VRF -1 last.
+    VrfStats,
+    /// Dropped packets that are still in the log, the oldest first, worker after worker.
+    DropLog {
+        /// Of one worker; `None` of all.
+        core: Option<Core>,
+        /// For this reason only.
+        reason: Option<DropReason>,
+    },
 }
 
 /// Where a dump goes on: the last row of the page before.
@@ -169,6 +205,8 @@ pub enum Cursor {
     Inet(Ipv4Addr, u8),
     /// A leaf of an IPv6 table: address and length.
     Inet6(Ipv6Addr, u8),
+    /// An entry of a worker's drop log, by its number since the start.
+    Logged(Core, u64),
 }
 
 /// What one row is asked by.
@@ -221,6 +259,16 @@ pub enum Lookup {
     Label(u32),
     /// A VNI. One beyond 24 bits is [`ErrorCode::Invalid`].
     Vni(u32),
+    /// A mirror. One beyond the table is [`ErrorCode::NoDevice`].
+    Mirror(u32),
+    /// A forwarding class.
+    ForwardingClass(u32),
+    /// A QoS map.
+    QosMap(u32),
+    /// A VRF. One beyond the table is [`ErrorCode::NoDevice`].
+    Vrf(u32),
+    /// What packets of a VRF met, also if nothing. One beyond the table is [`ErrorCode::Invalid`].
+    VrfStats(u32),
 }
 
 /// Whose drops.
@@ -258,6 +306,10 @@ pub enum Reply {
     Info(ProcessInfo),
     /// The epoch that began.
     Epoch(Epoch),
+    /// Limits and settings.
+    Vrouter(VrouterInfo),
+    /// Objects in memory.
+    Memory(MemoryStats),
 }
 
 impl Reply {
@@ -271,6 +323,8 @@ impl Reply {
             Reply::Drops(_) => "drops",
             Reply::Info(_) => "info",
             Reply::Epoch(_) => "epoch",
+            Reply::Vrouter(_) => "vrouter",
+            Reply::Memory(_) => "memory",
         }
     }
 }
@@ -301,6 +355,18 @@ pub enum Rows {
     Label(Vec<LabelInfo>),
     /// VNIs.
     Vni(Vec<VniInfo>),
+    /// Mirrors.
+    Mirror(Vec<MirrorInfo>),
+    /// Forwarding classes.
+    ForwardingClass(Vec<ForwardingClassInfo>),
+    /// QoS maps.
+    QosMap(Vec<QosMapInfo>),
+    /// VRFs.
+    Vrf(Vec<VrfInfo>),
+    /// What packets met, by VRF.
+    VrfStats(Vec<VrfStats>),
+    /// Dropped packets.
+    DropLog(Vec<DropLogEntry>),
 }
 
 impl Rows {
@@ -313,6 +379,12 @@ impl Rows {
             Rows::Bridge(rows) => rows.len(),
             Rows::Label(rows) => rows.len(),
             Rows::Vni(rows) => rows.len(),
+            Rows::Mirror(rows) => rows.len(),
+            Rows::ForwardingClass(rows) => rows.len(),
+            Rows::QosMap(rows) => rows.len(),
+            Rows::Vrf(rows) => rows.len(),
+            Rows::VrfStats(rows) => rows.len(),
+            Rows::DropLog(rows) => rows.len(),
         }
     }
 

@@ -7,12 +7,14 @@
 //! | `worker`, `patience` | a worker's thread, and when it sleeps |
 //! | `server`, `follow`, `touched` | the control thread: requests, and what follows from a change |
 //! | `control` | sockets of clients, pages, publication |
+//! | `settings`, `facts` | what can be set while it runs; limits, use and memory as the tools show them |
 //! | `ports`, `links` | ports follow the model and the netdevs |
 //! | `kernel`, `underlay`, `route_changes` | tunnel destinations follow the kernel's routes and neighbours |
 #![forbid(unsafe_code)]
 
 mod control;
 mod cores;
+mod facts;
 mod follow;
 mod kernel;
 mod links;
@@ -23,6 +25,7 @@ mod preflight;
 mod process;
 mod route_changes;
 mod server;
+mod settings;
 mod socket_dir;
 mod touched;
 mod underlay;

@@ -21,6 +21,7 @@ use crate::options::Options;
 use crate::ports::{Ground, Ports};
 use crate::route_changes::RouteChanges;
 use crate::server::{Facts, Server};
+use crate::settings::{Log, Settings};
 use crate::socket_dir::SocketDir;
 use crate::underlay::Underlay;
 use crate::worker::{Bell, Place, Polling};
@@ -52,7 +53,7 @@ impl From<anyhow::Error> for Failure {
 /// # Errors
 /// Something it needs is missing; then nothing is left behind.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    start_log(&options.log);
+    let log = Log::start(&options.log).map_err(|error| Failure { error, code: 2 })?;
     let cores = worker_cores(&options).map_err(|error| Failure { error, code: 2 })?;
     let directory = SocketDir::claim(&options.sock_dir)?;
     let heartbeat = preflight::check()?;
@@ -84,6 +85,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         },
         publisher,
         epochs: Epochs::default(),
+        settings: Settings::new(log),
         ports,
         kernel,
         links: Links::default(),
@@ -171,11 +173,6 @@ fn worker_cores(options: &Options) -> Result<Vec<usize>> {
     let available = sys::affinity::allowed().context("cannot ask for the available cores")?;
     let wish = options.cores.as_ref().map(|list| list.0.as_slice());
     cores::assign(usize::from(options.workers), wish, &available)
-}
-
-fn start_log(filter: &str) {
-    let filter = tracing_subscriber::EnvFilter::new(filter);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 /// Completes at SIGTERM or SIGINT.

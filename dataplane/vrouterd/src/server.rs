@@ -4,20 +4,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use api::{
-    ApiError, DropScope, DropStats, ErrorCode, Lookup, ProcessInfo, Reply, Request, Table,
-    TableSize, WorkerInfo,
-};
-use tables::{ErrorCode as ModelCode, ModelError, NhId, Owner, VifId, limits};
+use api::{ApiError, DropScope, DropStats, ErrorCode, Lookup, Reply, Request, Table};
+use tables::{ModelError, Op, Owner, VifId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use wire::{Label, Vni};
 
-use crate::control::{Ask, Epochs, Publisher, View};
+use crate::control::{Ask, Epochs, Publisher, View, refusal, refusal_by_hand, refuse_absent};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::links::Links;
 use crate::ports::{Facts as PortFacts, Outcome, Ports};
 use crate::route_changes::RouteChanges;
+use crate::settings::Settings;
 use crate::underlay::Underlay;
 
 /// How often barriers are looked at while somebody waits: workers turn in microseconds.
@@ -41,6 +38,7 @@ pub(crate) struct Server {
     pub(crate) facts: Facts,
     pub(crate) publisher: Publisher<oneshot::Sender<Reply>>,
     pub(crate) epochs: Epochs,
+    pub(crate) settings: Settings,
     pub(crate) ports: Ports,
     pub(crate) kernel: Kernel,
     pub(crate) links: Links,
@@ -114,6 +112,7 @@ impl Server {
                 self.follow().await;
                 done(applied)
             }
+            Request::Operate(transaction) => answered(self.operate(&transaction.ops).await),
             Request::BeginEpoch => Reply::Epoch(self.epochs.begin(&ask.client)),
             Request::Sweep { epoch } if epoch != self.epochs.of(&ask.client) || epoch.0 == 0 => {
                 let what = format!("{} is not the one this client began last", epoch.0);
@@ -150,11 +149,26 @@ impl Server {
                 done(Ok(self.publisher.pending()))
             }
             Request::Info => Reply::Info(self.info()),
+            Request::Vrouter => Reply::Vrouter(self.vrouter()),
+            Request::Memory => Reply::Memory(self.memory()),
+            Request::Set { value, to } => {
+                let set = self.settings.set(value, to);
+                answered(set.map(|()| self.publisher.pending()))
+            }
+            Request::ClearDropLog => done(Ok(self.publisher.pending())),
             Request::Hello(_) => {
                 Reply::Error(ApiError::new(ErrorCode::Invalid, "hello", "was said already"))
             }
         };
         let _ = ask.answer.send(reply);
+    }
+
+    /// Carries out what an operator asks for.
+    async fn operate(&mut self, ops: &[Op]) -> Result<tables::Generation, ApiError> {
+        refuse_absent(self.publisher.model(), ops)?;
+        let applied = self.publisher.apply(ops, Owner::Operator);
+        self.follow().await;
+        applied.map_err(|error| refusal_by_hand(&error))
     }
 
     /// The tables as they are now: what is pending is published first, so that a client sees what it applied.
@@ -194,41 +208,6 @@ impl Server {
             }
         }
     }
-
-    fn info(&self) -> ProcessInfo {
-        let counters = self.ports.counters();
-        let model = self.publisher.model();
-        let worker = |(index, cpu): (usize, &usize)| WorkerInfo {
-            cpu: u32::try_from(*cpu).ok(),
-            busy: self.facts.busy,
-            packets: model.vifs(..).map(|vif| counters.vif_on(index, vif.id).rx_packets).sum(),
-        };
-        let size = |name: &str, used: usize, capacity: usize| TableSize {
-            name: name.to_owned(),
-            used: used as u64,
-            capacity: capacity as u64,
-        };
-        let pools = self.ports.pools();
-        let frames = u32::try_from(pools.capacity()).unwrap_or(u32::MAX);
-        ProcessInfo {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime_seconds: self.facts.started.elapsed().as_secs(),
-            kernel: self.facts.kernel_release.clone(),
-            generation: self.publisher.pending().0,
-            workers: self.facts.cores.iter().enumerate().map(worker).collect(),
-            frames,
-            frames_free: u32::try_from(pools.free_frames()).unwrap_or(u32::MAX),
-            packet_memory_bytes: self.ports.pools().memory().chunks() as u64
-                * u64::from(self.ports.pools().memory().chunk_size()),
-            tables: vec![
-                size("vif", model.vifs(..).count(), limits::VIFS),
-                size("nexthop", model.next_hops(NhId(0)..).count(), limits::NEXT_HOPS),
-                size("mpls", model.labels(..).count(), Label::MAX as usize + 1),
-                size("vxlan", model.vnis(..).count(), Vni::MAX as usize + 1),
-            ],
-        }
-    }
 }
 
 /// Never, or at that time.
@@ -240,23 +219,12 @@ async fn until(time: Option<Instant>) {
 }
 
 fn done(result: Result<tables::Generation, ModelError>) -> Reply {
+    answered(result.map_err(|error| refusal(&error)))
+}
+
+fn answered(result: Result<tables::Generation, ApiError>) -> Reply {
     match result {
         Ok(generation) => Reply::Done { generation: generation.0 },
-        Err(error) => {
-            let code = match error.code() {
-                ModelCode::NotFound => ErrorCode::NotFound,
-                ModelCode::Invalid => ErrorCode::Invalid,
-                ModelCode::NotPermitted => ErrorCode::NotPermitted,
-                ModelCode::Full => ErrorCode::NoMemory,
-            };
-            let text = error.to_string();
-            let (object, field) = (error.object().to_string(), error.field());
-            // The model's text starts with object and field; the answer carries them beside it.
-            let message = text.strip_prefix(&object).and_then(|rest| rest.strip_prefix(": "));
-            let message = message.unwrap_or(&text);
-            let rest = message.strip_prefix(field).and_then(|rest| rest.strip_prefix(": "));
-            let message = rest.unwrap_or(message);
-            Reply::Error(ApiError::new(code, object, message).in_field(field))
-        }
+        Err(refusal) => Reply::Error(refusal),
     }
 }

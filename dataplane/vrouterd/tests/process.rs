@@ -121,3 +121,15 @@ fn wrong_options_exit_with_two() {
     assert!(line.contains("core 8000 is not available"), "{line}");
     assert_eq!(code, 2);
 }
+
+#[test]
+fn a_log_filter_that_is_none_is_named() {
+    let lab = Lab::new();
+    let directory = lab.directory("sockets");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vrouterd"));
+    command.arg("--sock-dir").arg(&directory).args(["--log", "[["]);
+    let (line, code) = refusal(&mut command);
+    assert!(line.starts_with("vrouterd: --log: `[[` is not a filter"), "{line}");
+    assert_eq!(code, 2);
+    assert!(is_empty(&directory));
+}

@@ -33,6 +33,12 @@ impl List {
             Rows::Bridge(rows) => self.all(out, rows),
             Rows::Label(rows) => self.all(out, rows),
             Rows::Vni(rows) => self.all(out, rows),
+            Rows::Mirror(rows) => self.all(out, rows),
+            Rows::ForwardingClass(rows) => self.all(out, rows),
+            Rows::QosMap(rows) => self.all(out, rows),
+            Rows::Vrf(rows) => self.all(out, rows),
+            Rows::VrfStats(rows) => self.all(out, rows),
+            Rows::DropLog(rows) => self.all(out, rows),
         }
     }
 

@@ -3,19 +3,29 @@
 //! Rows say what is, not what was asked: reference counts, kernel devices and counters are filled in by `vrouterd`.
 //! A field the dataplane has no notion of yet (mirroring, fat flows, PBB) is simply empty in its rows.
 
+mod drop_log;
 mod drops;
+mod mirror;
 mod next_hop;
 mod port;
 mod process;
+mod qos;
 mod route;
 mod vif;
+mod vrf;
+mod vrouter;
 
+pub use drop_log::{DropLogEntry, PacketKind};
 pub use drops::DropStats;
+pub use mirror::MirrorInfo;
 pub use next_hop::{NextHopDetail, NextHopInfo, Pbb, UnderlayHop};
 pub use port::{Backend, CopyMode, PortRow, PortState, XdpMode, XdpStatistics};
 pub use process::{ProcessInfo, TableSize, WorkerInfo};
+pub use qos::{ForwardingClassInfo, QosMapInfo};
 pub use route::{BridgeInfo, LabelInfo, RouteInfo, Stitched, VniInfo};
 pub use vif::{
     Aggregate, BondMember, Duplex, Fabric, FatFlowIgnore, FatFlowRule, LayerCounters, Layers,
     LinkState, Traffic, VifInfo, VlanStation, VlanTag, VlanVrf,
 };
+pub use vrf::{VrfInfo, VrfStats};
+pub use vrouter::{BuildInfo, MemoryStats, VrouterInfo, VrouterValue};

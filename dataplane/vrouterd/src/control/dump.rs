@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api::{
     ApiError, BridgeInfo, Core, Cursor, ErrorCode, LabelInfo, Lookup, NextHopDetail, NextHopInfo,
-    Page, RouteInfo, Rows, Stitched, Table, UnderlayHop, VifInfo, VniInfo,
+    Page, RouteInfo, Rows, Stitched, Table, UnderlayHop, VifInfo, VniInfo, VrfInfo, VrfStats,
 };
 use tables::{
     BridgeSlot, Family, Fib, Key, Model, NextHop, NextHopKind, NhId, Rewrite, Route, RouteFlags,
@@ -90,6 +90,15 @@ impl<F: VifFacts> View<'_, F> {
                     .map(|entry| VniInfo { vni: entry.vni.get(), next_hop: entry.next_hop });
                 self.cut(rows, Rows::Vni, |row| Cursor::Index(row.vni))
             }
+            Table::Vrf => {
+                let rows = self.vrfs(from);
+                self.cut(rows, Rows::Vrf, |row| Cursor::Index(row.id.0.into()))
+            }
+            Table::Mirror => self.nothing(Rows::Mirror(Vec::new())),
+            Table::ForwardingClass => self.nothing(Rows::ForwardingClass(Vec::new())),
+            Table::QosMap => self.nothing(Rows::QosMap(Vec::new())),
+            Table::VrfStats => self.nothing(Rows::VrfStats(Vec::new())),
+            Table::DropLog { .. } => self.nothing(Rows::DropLog(Vec::new())),
         }
     }
 
@@ -133,6 +142,26 @@ impl<F: VifFacts> View<'_, F> {
                 let entry = entry.ok_or_else(|| ApiError::not_found(Key::Vni(vni).to_string()))?;
                 Rows::Vni(vec![VniInfo { vni: number, next_hop: entry.next_hop }])
             }
+            Lookup::Vrf(number) => {
+                let id = within("vrf", number, limits::VRFS, ErrorCode::NoDevice)?;
+                let mut rows = self.vrfs(number).take_while(|row| row.id.0 == id);
+                let missing = || ApiError::not_found(Key::Vrf(VrfId(id)).to_string());
+                Rows::Vrf(vec![rows.next().ok_or_else(missing)?])
+            }
+            Lookup::VrfStats(number) => {
+                let id = within("vrf", number, limits::VRFS, ErrorCode::Invalid)?;
+                Rows::VrfStats(vec![VrfStats { vrf: Some(VrfId(id)), ..VrfStats::default() }])
+            }
+            Lookup::Mirror(number) => {
+                within("mirror", number, 255, ErrorCode::NoDevice)?;
+                return Err(ApiError::not_found(format!("mirror {number}")));
+            }
+            Lookup::ForwardingClass(number) => {
+                return Err(ApiError::not_found(format!("forwarding class {number}")));
+            }
+            Lookup::QosMap(number) => {
+                return Err(ApiError::not_found(format!("qos map {number}")));
+            }
         };
         Ok(Page { rows, next: None, generation: self.fib.generation().0 })
     }
@@ -146,6 +175,26 @@ impl<F: VifFacts> View<'_, F> {
         let rows: Vec<T> = rows.take(PAGE).collect();
         let next = if rows.len() == PAGE { rows.last().map(cursor) } else { None };
         Page { rows: wrap(rows), next, generation: self.fib.generation().0 }
+    }
+
+    fn nothing(&self, rows: Rows) -> Page {
+        Page { rows, next: None, generation: self.fib.generation().0 }
+    }
+
+    /// The VRFs from this one on that somebody named, or that have a route.
+    fn vrfs(&self, from: u32) -> impl Iterator<Item = VrfInfo> + '_ {
+        let last = u16::try_from(limits::VRFS).unwrap_or(u16::MAX);
+        let ids = (u16::try_from(from).unwrap_or(last)..last).map(VrfId);
+        ids.filter_map(|id| {
+            let named = self.model.vrf(id);
+            let used = self.fib.has_table::<Ipv4Addr>(id) || self.fib.has_table::<Ipv6Addr>(id);
+            (named.is_some() || used).then(|| VrfInfo {
+                id,
+                name: named.map_or_else(String::new, |vrf| vrf.name.clone()),
+                hbs_left: None,
+                hbs_right: None,
+            })
+        })
     }
 
     fn find_vif(&self, id: VifId) -> Result<&Vif, ApiError> {
@@ -345,6 +394,13 @@ fn artefact(asked: impl Into<IpAddr>, length: u8) -> RouteInfo {
         next_hop: NhId(0),
         stitched: Some(Stitched { mac: Mac::ZERO, index: 0 }),
     }
+}
+
+/// A number as an index of a table of that size.
+fn within(what: &str, number: u32, size: usize, code: ErrorCode) -> Result<u16, ApiError> {
+    let index = u16::try_from(number).ok().filter(|index| usize::from(*index) < size);
+    let message = || format!("is beyond the table of {size}");
+    index.ok_or_else(|| ApiError::new(code, format!("{what} {number}"), message()))
 }
 
 fn beyond(what: &str, number: u32, error: impl std::fmt::Display) -> ApiError {

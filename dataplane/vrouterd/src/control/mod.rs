@@ -7,6 +7,7 @@
 //! | `epochs` | in which epoch each connected client puts, and what a sweep keeps |
 //! | `places` | who is served when more clients come than there are places |
 //! | `publisher` | model and snapshots: what was asked for, what is published, who waits for it |
+//! | `refusal` | errors of the model as refusals |
 //!
 //! A connection is a task that owns nothing but its socket. Whatever a client does (garbage, half a message, not
 //! reading) ends that task and nothing else.
@@ -16,8 +17,10 @@ mod dump;
 mod epochs;
 mod places;
 mod publisher;
+mod refusal;
 
 pub(crate) use connection::{Ask, serve};
 pub(crate) use dump::{View, VifFacts};
 pub(crate) use epochs::Epochs;
 pub(crate) use publisher::Publisher;
+pub(crate) use refusal::{refusal, refusal_by_hand, refuse_absent};

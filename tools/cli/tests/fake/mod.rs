@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use api::{
-    ApiError, Cursor, Decoder, DropStats, ErrorCode, Lookup, Page, Reply, Request, Rows,
-    ServerHello, Table, encode,
+    ApiError, Cursor, Decoder, DropStats, ErrorCode, Lookup, MemoryStats, Page, Reply, Request,
+    Rows, ServerHello, Table, VrouterInfo, encode,
 };
 
 /// What the daemon has.
@@ -20,7 +20,11 @@ pub(crate) struct Content {
     pub(crate) rows: Vec<Rows>,
     /// Drop counters, of everything.
     pub(crate) drops: DropStats,
-    /// The answer to a lookup that finds nothing; not found if absent.
+    /// Limits and settings.
+    pub(crate) vrouter: VrouterInfo,
+    /// Objects in memory.
+    pub(crate) memory: MemoryStats,
+    /// The answer to a lookup that finds nothing (not found if absent) and to a change by hand (done if absent).
     pub(crate) missing: Option<ErrorCode>,
     /// Rows in a page; 0 is all.
     pub(crate) page: usize,
@@ -137,6 +141,12 @@ impl Content {
                 }
             },
             Request::Drops { .. } => Reply::Drops(self.drops.clone()),
+            Request::Vrouter => Reply::Vrouter(self.vrouter.clone()),
+            Request::Memory => Reply::Memory(self.memory.clone()),
+            Request::Operate(_) | Request::Set { .. } if self.missing.is_some() => {
+                let code = self.missing.unwrap_or(ErrorCode::NotFound);
+                Reply::Error(ApiError::new(code, "the object", "is refused"))
+            }
             _ => Reply::Done { generation: 1 },
         }
     }
@@ -155,6 +165,12 @@ impl Content {
                     | (Rows::Bridge(_), Table::Bridge { .. })
                     | (Rows::Label(_), Table::Label)
                     | (Rows::Vni(_), Table::Vni)
+                    | (Rows::Mirror(_), Table::Mirror)
+                    | (Rows::ForwardingClass(_), Table::ForwardingClass)
+                    | (Rows::QosMap(_), Table::QosMap)
+                    | (Rows::Vrf(_), Table::Vrf)
+                    | (Rows::VrfStats(_), Table::VrfStats)
+                    | (Rows::DropLog(_), Table::DropLog { .. })
             )
         });
         let Some(all) = all else {
@@ -169,6 +185,12 @@ impl Content {
             Rows::Bridge(rows) => Rows::Bridge(rows[start..end].to_vec()),
             Rows::Label(rows) => Rows::Label(rows[start..end].to_vec()),
             Rows::Vni(rows) => Rows::Vni(rows[start..end].to_vec()),
+            Rows::Mirror(rows) => Rows::Mirror(rows[start..end].to_vec()),
+            Rows::ForwardingClass(rows) => Rows::ForwardingClass(rows[start..end].to_vec()),
+            Rows::QosMap(rows) => Rows::QosMap(rows[start..end].to_vec()),
+            Rows::Vrf(rows) => Rows::Vrf(rows[start..end].to_vec()),
+            Rows::VrfStats(rows) => Rows::VrfStats(rows[start..end].to_vec()),
+            Rows::DropLog(rows) => Rows::DropLog(rows[start..end].to_vec()),
         };
         let next = (end < all.len()).then(|| Cursor::Index(u32::try_from(end).expect("few rows")));
         Reply::Page(Page { rows, next, generation: 1 })
@@ -195,6 +217,22 @@ impl Content {
                 one(rows, |row| row.label == *label).map(Rows::Label)
             }
             (Rows::Vni(rows), Lookup::Vni(vni)) => one(rows, |row| row.vni == *vni).map(Rows::Vni),
+            (Rows::Mirror(rows), Lookup::Mirror(index)) => {
+                one(rows, |row| u32::from(row.index) == *index).map(Rows::Mirror)
+            }
+            (Rows::ForwardingClass(rows), Lookup::ForwardingClass(id)) => {
+                one(rows, |row| u32::from(row.id) == *id).map(Rows::ForwardingClass)
+            }
+            (Rows::QosMap(rows), Lookup::QosMap(index)) => {
+                one(rows, |row| u32::from(row.index) == *index).map(Rows::QosMap)
+            }
+            (Rows::Vrf(rows), Lookup::Vrf(id)) => {
+                one(rows, |row| u32::from(row.id.0) == *id).map(Rows::Vrf)
+            }
+            (Rows::VrfStats(rows), Lookup::VrfStats(id)) => {
+                one(rows, |row| row.vrf.is_some_and(|vrf| u32::from(vrf.0) == *id))
+                    .map(Rows::VrfStats)
+            }
             _ => None,
         })
     }
