@@ -1,0 +1,105 @@
+//! Every capture of the case book that goes through the dataplane, each a test of its own name and with its verdict:
+//! put in on the bench as a node would get it, judged by what comes out byte for byte and by exactly the counters that
+//! moved, with one worker and with two.
+//!
+//! `td-` and `mk-` captures are in `tests/captures`; the others are read from the folder that `VROUTER_SHARED` names
+//! (or `../shared` beside the repository) and are reported as skipped where there is none. The captures with BGP in
+//! them are tests of `proto`.
+#![allow(clippy::disallowed_macros, reason = "tests may allocate and print")]
+#![allow(clippy::disallowed_types, reason = "tests read files")]
+
+mod bench;
+mod fabric;
+mod judge;
+mod made;
+mod malformed;
+mod neighbors;
+mod read;
+mod row;
+mod services;
+#[path = "../site/mod.rs"]
+mod site;
+mod tenant;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use row::Row;
+
+fn main() {
+    let rows: Vec<Row> = [
+        fabric::rows(),
+        tenant::rows(),
+        malformed::rows(),
+        neighbors::rows(),
+        services::rows(),
+        made::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mut trials = vec![Trial::test("every capture of the case book has its row", {
+        let names: Vec<&str> = rows.iter().map(|row| row.capture).collect();
+        move || complete(&names)
+    })];
+    trials.extend(rows.into_iter().map(trial));
+    quiet_where_a_failure_is_expected();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn trial(row: Row) -> Trial {
+    let until = row.until.map_or(String::new(), |reason| format!(" [to come: {reason}]"));
+    let name = format!("{}: {}{until}", row.capture, row.verdict);
+    let Some(packets) = read::capture(row.capture) else {
+        println!("skipped: {name}: a third party's capture (VROUTER_SHARED names the folder)");
+        return Trial::test(name, || Ok(())).with_ignored_flag(true);
+    };
+    Trial::test(name, move || check(&row, &packets))
+}
+
+thread_local! {
+    /// The row that runs on this thread is expected to fail.
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn quiet_where_a_failure_is_expected() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !EXPECTED.get() {
+            usual(info);
+        }
+    }));
+}
+
+/// Runs a row. One that waits for something to be built must fail, so that it is taken off the list when that lands.
+fn check(row: &Row, packets: &[Vec<u8>]) -> Result<(), Failed> {
+    if std::env::var_os("CASE_BOOK_SHOW").is_some() {
+        row.show(packets);
+        return Ok(());
+    }
+    let Some(reason) = row.until else {
+        row.run(packets);
+        return Ok(());
+    };
+    EXPECTED.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(|| row.run(packets)));
+    EXPECTED.set(false);
+    match outcome {
+        Ok(()) => Err(format!("passes, so it no longer waits for: {reason}").into()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The captures in the index are those of the rows and those with BGP in them.
+fn complete(rows: &[&str]) -> Result<(), Failed> {
+    for (number, row) in rows.iter().enumerate() {
+        if rows[..number].contains(row) {
+            return Err(format!("{row} has two rows").into());
+        }
+    }
+    let mut missing: Vec<String> = read::in_this_folder();
+    missing.extend(read::in_the_index());
+    missing.retain(|name| !rows.contains(&name.as_str()));
+    if missing.is_empty() { Ok(()) } else { Err(format!("no row for {missing:?}").into()) }
+}
