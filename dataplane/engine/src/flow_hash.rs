@@ -41,7 +41,8 @@ pub(crate) fn flow_hash(packet: &Packet<'_>, seed: Seed) -> u32 {
         Addresses::V6 { source, destination } => {
             v6(seed, meta.vrf, source, destination, meta.ip_protocol, meta.ports)
         }
-        Addresses::None => ethernet(seed, packet),
+        Addresses::None => frame_hash(packet, seed),
+        Addresses::Hashed(hash) => u32::from_ne_bytes(hash),
     }
 }
 
@@ -69,7 +70,8 @@ pub(crate) fn flow_hash_of(packet: &Packet<'_>, seed: Seed, fields: Fields) -> u
             let destination = if has(DESTINATION) { destination } else { none };
             v6(seed, vrf, source, destination, protocol, ports)
         }
-        Addresses::None => ethernet(seed, packet),
+        Addresses::None => frame_hash(packet, seed),
+        Addresses::Hashed(hash) => u32::from_ne_bytes(hash),
     }
 }
 
@@ -112,7 +114,8 @@ fn rest(vrf: VrfId, protocol: u8, ports: u32) -> u64 {
     (u64::from(ports) << 32 | u64::from(protocol) << 16 | u64::from(vrf.0)) ^ MIX
 }
 
-fn ethernet(seed: Seed, packet: &Packet<'_>) -> u32 {
+/// The hash of a frame's Ethernet header and its VRF: of what is no IP packet, and of what goes to many (section 7.5).
+pub(crate) fn frame_hash(packet: &Packet<'_>, seed: Seed) -> u32 {
     let header = packet.frame.data().first_chunk::<14>().copied().unwrap_or_default();
     let mut macs = [0u8; 16];
     for (to, from) in macs.iter_mut().zip(header) {

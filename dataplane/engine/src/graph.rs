@@ -112,6 +112,8 @@ pub(crate) enum Next {
     Arp,
     Route,
     NextHop,
+    /// To every member of the tree that is its next hop.
+    Flood,
     Encap,
     /// Out of `meta.tx_vif`.
     VifTx,
@@ -139,6 +141,7 @@ impl Next {
             Next::Arp => NodeId::Arp,
             Next::Route => NodeId::Route,
             Next::NextHop => NodeId::NextHop,
+            Next::Flood => NodeId::Flood,
             Next::Encap => NodeId::Encap,
             Next::VifTx => NodeId::VifTx,
             Next::HandOff(_) => NodeId::HandOff,
@@ -159,6 +162,7 @@ pub(crate) enum NodeId {
     Arp,
     Route,
     NextHop,
+    Flood,
     Encap,
     VifTx,
     HandOff,
@@ -177,6 +181,7 @@ impl NodeId {
         NodeId::Arp,
         NodeId::Route,
         NodeId::NextHop,
+        NodeId::Flood,
         NodeId::Encap,
         NodeId::VifTx,
         NodeId::HandOff,
@@ -239,6 +244,7 @@ struct Nodes {
     arp: node::Arp,
     route: node::Route,
     next_hop: node::NextHop,
+    flood: node::Flood,
     encap: node::Encap,
     vif_tx: node::VifTx,
     hand_off: node::HandOff,
@@ -261,6 +267,7 @@ impl Graph {
         nodes.arp.begin();
         nodes.route.begin();
         nodes.next_hop.begin();
+        nodes.flood.begin();
         nodes.encap.begin();
     }
 
@@ -290,6 +297,7 @@ impl Graph {
                 NodeId::Arp => line.step(cx, &mut nodes.arp),
                 NodeId::Route => line.step(cx, &mut nodes.route),
                 NodeId::NextHop => line.step(cx, &mut nodes.next_hop),
+                NodeId::Flood => line.step(cx, &mut nodes.flood),
                 NodeId::Encap => line.step(cx, &mut nodes.encap),
                 NodeId::VifTx => line.end(cx, &mut nodes.vif_tx),
                 NodeId::HandOff => line.end(cx, &mut nodes.hand_off),

@@ -212,7 +212,7 @@ pub(crate) fn complete_checksum(packet: &mut Packet<'_>) {
             let length = u32::try_from(segment.len()).unwrap_or(u32::MAX);
             checksum::pseudo_v6(source, destination, protocol, length)
         }
-        Addresses::None => return,
+        Addresses::None | Addresses::Hashed(_) => return,
     };
     checksum::complete(transport, pseudo, segment);
 }

@@ -43,6 +43,8 @@ pub(crate) struct Meta {
     pub(crate) ttl: u8,
     /// How often it went through `Translate`.
     pub(crate) passes: u8,
+    /// What is to be remembered until it leaves.
+    pub(crate) marks: Marks,
     /// The outer source it was decapsulated from.
     pub(crate) outer: Outer,
     /// Whether another worker has already handed it over.
@@ -101,6 +103,33 @@ pub(crate) enum Trap {
     RouterAlert,
 }
 
+/// What a node says about a packet to a later one, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    /// Under a label the frame is to travel behind a control word.
+    pub(crate) const CONTROL_WORD: Marks = Marks(1);
+
+    /// Whether every bit of `other` is set.
+    #[inline]
+    pub(crate) const fn contains(self, other: Marks) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub(crate) const fn with(self, other: Marks) -> Marks {
+        Marks(self.0 | other.0)
+    }
+
+    /// This set without `other`'s bits.
+    #[must_use]
+    pub(crate) const fn without(self, other: Marks) -> Marks {
+        Marks(self.0 & !other.0)
+    }
+}
+
 /// Network protocol behind the Ethernet header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -115,11 +144,13 @@ pub(crate) enum Protocol {
     Ipv6,
 }
 
-/// Source and destination of an IP packet.
+/// Source and destination of an IP packet, or what stands for its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Addresses {
     /// It is none.
     None,
+    /// A copy for the fabric: the hash that all copies share, in native order (an array, to keep the alignment at 1).
+    Hashed([u8; 4]),
     /// IPv4.
     V4 { source: Ipv4Addr, destination: Ipv4Addr },
     /// IPv6.
@@ -230,6 +261,7 @@ impl Meta {
             vlan: None,
             ttl: 64,
             passes: 0,
+            marks: Marks::default(),
             outer: Outer::None,
             spread,
             worker: WorkerId(0),
@@ -252,6 +284,7 @@ impl Meta {
         self.arp = ArpStage::Unseen;
         self.ttl = 64;
         self.passes = 0;
+        self.marks = Marks::default();
         self.outer = Outer::None;
         self.spread = spread;
     }
@@ -287,6 +320,18 @@ impl Packet<'_> {
     pub(crate) fn network_mut(&mut self) -> &mut [u8] {
         let at = usize::from(self.meta.network);
         self.frame.data_mut().get_mut(at..).unwrap_or_default()
+    }
+
+    /// Puts `n` bytes in front and returns them, their content arbitrary; offsets follow.
+    ///
+    /// # Errors
+    /// `Push` when there is no room.
+    pub(crate) fn push(&mut self, n: usize) -> Result<&mut [u8], DropReason> {
+        let more = u16::try_from(n).map_err(|_| DropReason::Push)?;
+        let room = self.frame.push(n).map_err(|_| DropReason::Push)?;
+        self.meta.network = self.meta.network.saturating_add(more);
+        self.meta.transport = self.meta.transport.saturating_add(more);
+        Ok(room)
     }
 
     /// Takes `n` bytes off the front; offsets follow.

@@ -41,6 +41,8 @@ impl Node for Arp {
             Decision::Bridge if vif.flags.contains(VifFlags::SERVICE) => {
                 Next::Drop(DropReason::InvalidArp)
             }
+            // A label led it straight to its tree.
+            Decision::Bridge if in_tree(cx, packet) => Next::NextHop,
             Decision::Bridge => Next::Bridge,
             Decision::Drop => Next::Drop(DropReason::InvalidArp),
             // The uplink's ARP is the kernel's own: there is nobody to cross-connect to.
@@ -128,7 +130,12 @@ fn proxy(cx: &Cx<'_>, packet: &Packet<'_>, vif: &FibVif, route: &RouteHit) -> De
     }
 }
 
-fn is_gateway(cx: &Cx<'_>, route: &RouteHit) -> bool {
+fn in_tree(cx: &Cx<'_>, packet: &Packet<'_>) -> bool {
+    matches!(cx.fib.next_hop(packet.meta.nh), FibNextHop::Flood(_))
+}
+
+/// Whether a route leads to the gateway: the agent, or this node.
+pub(super) fn is_gateway(cx: &Cx<'_>, route: &RouteHit) -> bool {
     match cx.fib.next_hop(route.nh) {
         FibNextHop::Encap { vif, .. } => kind_is(cx, *vif, |kind| kind == VifKind::Agent),
         FibNextHop::Receive { .. } => true,

@@ -1,11 +1,14 @@
 //! Bridge: the destination MAC's entry in the VRF's bridge table (reference dataplane.md section 10.3).
 
-use tables::{BridgeHit, DropReason, FibNextHop, NhId, VifFlags, VrfId};
+use tables::{
+    BridgeFlags, BridgeHit, DropReason, FibNextHop, NhFlags, NhId, VifFlags, VifKind, VrfId,
+};
 use wire::Mac;
 
+use super::flood::put_control_word;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::inspect;
-use crate::packet::{ArpStage, Cast, Layer, Packet, Protocol};
+use crate::packet::{ArpStage, Cast, Layer, Marks, Packet, Protocol};
 use crate::storm::Storm;
 
 /// Remembers the last station: most frames of a burst are for the gateway.
@@ -20,15 +23,25 @@ struct Station {
     key: u64,
     nh: NhId,
     label: Option<u32>,
-    /// What its next hop would say to an IP packet, where that needs no more than knowing its kind.
-    next: Next,
+    way: Way,
+}
+
+/// How frames for a station go on.
+#[derive(Clone, Copy)]
+enum Way {
+    /// IP is routed: it is the router's.
+    Router,
+    /// By its next hop.
+    NextHop,
+    /// By its next hop; under a label with a control word.
+    ControlWord,
 }
 
 impl Default for Station {
     /// None: no station has a group's address.
     fn default() -> Station {
-        let next = Next::Drop(DropReason::L2NoRoute);
-        Station { key: key(VrfId(0), Mac::BROADCAST), nh: NhId(0), label: None, next }
+        let key = key(VrfId(0), Mac::BROADCAST);
+        Station { key, nh: NhId(0), label: None, way: Way::NextHop }
     }
 }
 
@@ -63,12 +76,13 @@ impl Node for Bridge {
         if self.last.key != key(packet.meta.vrf, station) {
             match look_up(cx, packet.meta.vrf, station) {
                 Some(found) => self.last = found,
-                None => return Next::Drop(unknown(cx, packet)),
+                None => return unknown(cx, packet),
             }
         }
         (packet.meta.nh, packet.meta.label) = (self.last.nh, self.last.label);
-        match (self.last.next, packet.meta.protocol) {
-            (Next::Route, Protocol::Ipv4 | Protocol::Ipv6) => Next::Route,
+        match (self.last.way, packet.meta.protocol) {
+            (Way::Router, Protocol::Ipv4 | Protocol::Ipv6) => Next::Route,
+            (Way::ControlWord, _) => with_control_word(cx, packet),
             _ if packet.meta.is_from_fabric() => checked(cx, packet),
             _ => Next::NextHop,
         }
@@ -78,12 +92,24 @@ impl Node for Bridge {
 #[inline(never)]
 fn look_up(cx: &Cx<'_>, vrf: VrfId, mac: Mac) -> Option<Station> {
     let hit = cx.fib.bridge(vrf, mac)?;
-    let next = match cx.fib.next_hop(hit.nh) {
+    let way = match cx.fib.next_hop(hit.nh) {
         FibNextHop::Discard => return None,
-        FibNextHop::L2Receive => Next::Route,
-        _ => Next::NextHop,
+        FibNextHop::L2Receive => Way::Router,
+        _ if hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) => Way::ControlWord,
+        _ => Way::NextHop,
     };
-    Some(Station { key: key(vrf, mac), nh: hit.nh, label: hit.label, next })
+    Some(Station { key: key(vrf, mac), nh: hit.nh, label: hit.label, way })
+}
+
+#[cold]
+fn with_control_word(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
+    packet.meta.marks = packet.meta.marks.with(Marks::CONTROL_WORD);
+    match checked(cx, packet) {
+        Next::NextHop => {
+            put_control_word(cx.fib, packet).map_or_else(Next::Drop, |()| Next::NextHop)
+        }
+        other => other,
+    }
 }
 
 fn to_group(cx: &mut Cx<'_>, packet: &mut Packet<'_>, station: Mac) -> Next {
@@ -91,10 +117,15 @@ fn to_group(cx: &mut Cx<'_>, packet: &mut Packet<'_>, station: Mac) -> Next {
         return Next::Drop(reason);
     }
     // Nobody wants the group, and there is no tree to flood.
-    let Some(hit) = group(cx, packet, station) else {
-        return Next::Drop(DropReason::L2NoRoute);
-    };
+    group(cx, packet, station)
+        .map_or(Next::Drop(DropReason::L2NoRoute), |hit| into_tree(cx, packet, &hit))
+}
+
+fn into_tree(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
     (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
+    if hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) {
+        packet.meta.marks = packet.meta.marks.with(Marks::CONTROL_WORD);
+    }
     checked(cx, packet)
 }
 
@@ -111,25 +142,47 @@ fn admit_group(cx: &mut Cx<'_>, packet: &Packet<'_>) -> Result<(), DropReason> {
     if cx.admit(packet.meta.rx_vif, storm) { Ok(()) } else { Err(reason) }
 }
 
-/// Why a frame to a station that nobody knows is dropped.
+/// A frame to a station that nobody knows: to everybody, where that is wanted (section 10.3). Where it came out of a
+/// tunnel, the next hop of its label or VNI says so.
 #[cold]
-fn unknown(cx: &mut Cx<'_>, packet: &Packet<'_>) -> DropReason {
-    if !packet.meta.is_from_fabric() && !cx.admit(packet.meta.rx_vif, Storm::UnknownUnicast) {
-        return DropReason::StormUnicast;
-    }
-    DropReason::L2NoRoute
+fn unknown(cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+    let fib = cx.fib;
+    let flooded = if packet.meta.is_from_fabric() {
+        fib.next_hop_entry(packet.meta.nh).flags.contains(NhFlags::UNKNOWN_UNICAST_FLOOD)
+    } else if cx.admit(packet.meta.rx_vif, Storm::UnknownUnicast) {
+        let vif = fib.vif(packet.meta.rx_vif);
+        vif.is_some_and(|vif| vif.flags.contains(VifFlags::UNKNOWN_UNICAST_FLOOD))
+    } else {
+        return Next::Drop(DropReason::StormUnicast);
+    };
+    let everybody = fib.bridge(packet.meta.vrf, Mac::BROADCAST).filter(|_| flooded);
+    let Some(hit) = everybody else { return Next::Drop(DropReason::L2NoRoute) };
+    packet.meta.cast = Cast::Group;
+    into_tree(cx, packet, &hit)
 }
 
-/// A group's own entry for IPv4, else the VRF's broadcast tree.
-fn group(cx: &Cx<'_>, packet: &Packet<'_>, mac: Mac) -> Option<BridgeHit> {
-    let elsewhere = cx.fib.vif(packet.meta.rx_vif).and_then(|vif| vif.mcast_vrf);
-    let vrf = elsewhere.unwrap_or(packet.meta.vrf);
+/// A group's own entry for IPv4, else the VRF's broadcast tree. A workload whose memberships nobody follows (no IGMP)
+/// speaks to all. (Section 10.3.)
+fn group(cx: &Cx<'_>, packet: &mut Packet<'_>, mac: Mac) -> Option<BridgeHit> {
+    let fib = cx.fib;
+    let vif = fib.vif(packet.meta.rx_vif)?;
+    if let Some(elsewhere) = vif.mcast_vrf {
+        packet.meta.vrf = elsewhere;
+    }
+    let vrf = packet.meta.vrf;
+    let followed = match vif.kind {
+        VifKind::Virtual | VifKind::VirtualVlan | VifKind::Agent => vif.flags.contains(IGMP),
+        _ => true,
+    };
     let own = match packet.meta.protocol {
-        Protocol::Ipv4 => cx.fib.bridge(vrf, mac),
+        Protocol::Ipv4 if followed => fib.bridge(vrf, mac),
         _ => None,
     };
-    own.or_else(|| cx.fib.bridge(vrf, Mac::BROADCAST))
+    own.or_else(|| fib.bridge(vrf, Mac::BROADCAST))
 }
+
+/// The agent follows which groups the workload is in.
+const IGMP: VifFlags = VifFlags(0x200_0000);
 
 /// From the fabric a frame does not go back into it (unless the node is a gateway), and a tree entry that discards
 /// counts as none.

@@ -1,9 +1,10 @@
 //! Decap: MPLSoGRE, MPLSoUDP, VXLAN. The label or VNI names a next hop, and that next hop alone says what the payload
 //! is (reference dataplane.md section 7.7): it is never guessed from the payload's first bits.
 
-use tables::{DropReason, FibNextHop, HopEntry, NhFamily, NhId};
-use wire::{Gre, Label, Mpls, Udp, Vxlan, ethertype, protocol};
+use tables::{DropReason, FibNextHop, HopEntry, NhFamily, NhFlags, NhId};
+use wire::{Gre, Ipv4, Label, Mpls, Udp, Vxlan, ethertype, protocol};
 
+use super::flood::{CONTROL_WORD, EDGE_BLOCK};
 use crate::flow_hash::inner_hash;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::hand_off::WorkerId;
@@ -135,7 +136,7 @@ fn mpls(cx: &mut Cx<'_>, packet: &mut Packet<'_>, at: usize) -> Result<Next, Dro
     packet.meta.ttl = ttl;
     packet.meta.label = None;
     let payload = u16::try_from(payload).map_err(|_| DropReason::Pull)?;
-    enter(cx, packet, nh, payload, None)
+    enter(cx, packet, nh, payload, Under::Label(entry.label()))
 }
 
 #[inline]
@@ -149,7 +150,7 @@ fn vxlan(cx: &mut Cx<'_>, packet: &mut Packet<'_>, at: usize) -> Result<Next, Dr
     let nh = cx.fib.vni(vni).ok_or(DropReason::InvalidVnid)?;
     packet.meta.label = Some(vni);
     let payload = u16::try_from(at + Vxlan::LEN).map_err(|_| DropReason::Pull)?;
-    enter(cx, packet, nh, payload, Some(NhFamily::Bridge))
+    enter(cx, packet, nh, payload, Under::Vni)
 }
 
 /// Takes the outer headers off and looks at what the next hop says is inside.
@@ -159,27 +160,75 @@ fn enter(
     packet: &mut Packet<'_>,
     nh: NhId,
     payload: u16,
-    family: Option<NhFamily>,
+    under: Under,
 ) -> Result<Next, DropReason> {
     let entry = cx.fib.next_hop_entry(nh);
     packet.meta.nh = nh;
     packet.meta.vrf = vrf_of(cx, packet, entry);
     packet.pull(payload)?;
     packet.meta.network = 0;
-    match family.unwrap_or(payload_family(cx, entry)) {
-        NhFamily::Bridge => {
-            packet.meta.layer = Layer::L2;
-            inspect::ethernet(packet, DropReason::InvalidPacket)?;
-            // Tags of the inner frame are payload to us.
-            packet.meta.vlan = None;
-        }
-        _ => {
+    let label = match under {
+        Under::Vni => None,
+        Under::Label(label) if payload_family(cx, entry) == NhFamily::Bridge => Some(label),
+        Under::Label(_) => {
             packet.meta.layer = Layer::L3;
             packet.meta.cast = Cast::Unicast;
             inspect::ip(packet)?;
+            return Ok(Next::NextHop);
         }
+    };
+    if let Some(label) = label {
+        in_front_of_frame(packet, entry, label)?;
     }
+    packet.meta.layer = Layer::L2;
+    inspect::ethernet(packet, DropReason::InvalidPacket)?;
     Ok(Next::NextHop)
+}
+
+/// What named the next hop.
+#[derive(Clone, Copy)]
+enum Under {
+    Label(u32),
+    /// Always a frame.
+    Vni,
+}
+
+/// Labels from here on are those of edge-replicated trees, where they name one (section 3).
+const FIRST_TREE_LABEL: u32 = 1024;
+/// The label's frames have a control word in front.
+const CONTROL_DATA: NhFlags = NhFlags(0x80_0000);
+
+/// Takes off what lies between a bridge label and the frame (section 7.7): nothing, a control word, or in an
+/// edge-replicated tree a control word and the block whose VNI is the tree's.
+#[inline]
+fn in_front_of_frame(
+    packet: &mut Packet<'_>,
+    entry: &HopEntry,
+    label: u32,
+) -> Result<(), DropReason> {
+    match &entry.hop {
+        FibNextHop::Flood(_) if label >= FIRST_TREE_LABEL => {
+            control_word(packet)?;
+            let block = packet.frame.data().get(..EDGE_BLOCK).ok_or(DropReason::InvalidPacket)?;
+            let vxlan = block.get(Ipv4::LEN + Udp::LEN..).and_then(Vxlan::parse);
+            packet.meta.label = vxlan.and_then(|(vxlan, _)| vxlan.vni());
+            packet.frame.pull(EDGE_BLOCK).map_err(|_| DropReason::InvalidPacket)
+        }
+        _ if entry.flags.contains(CONTROL_DATA) => control_word(packet),
+        _ => Ok(()),
+    }
+}
+
+/// # Errors
+/// `InvalidPacket` when it is not there or not zero.
+#[cold]
+fn control_word(packet: &mut Packet<'_>) -> Result<(), DropReason> {
+    match packet.frame.data().first_chunk::<CONTROL_WORD>() {
+        Some([0, 0, 0, 0]) => {
+            packet.frame.pull(CONTROL_WORD).map_err(|_| DropReason::InvalidPacket)
+        }
+        _ => Err(DropReason::InvalidPacket),
+    }
 }
 
 /// What lies under a label: the next hop's family; a group without one is what its first member is.

@@ -3,9 +3,10 @@
 use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, NhId, VifId, VifKind};
 use wire::{Arp, ArpOperation, Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
+use super::flood::put_control_word;
 use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{ArpStage, Hop, Layer, Outer, Packet, Protocol, Trap};
+use crate::packet::{ArpStage, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
 
 /// How often a packet may be looked up again before it is called a loop.
 const MAX_PASSES: u8 = 4;
@@ -20,6 +21,7 @@ impl Node for NextHop {
     const ID: NodeId = NodeId::NextHop;
     const EDGES: &'static [NodeId] = &[
         NodeId::NextHop,
+        NodeId::Flood,
         NodeId::Encap,
         NodeId::Route,
         NodeId::Bridge,
@@ -84,8 +86,7 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
             Next::Drop(DropReason::InvalidNh)
         }
         FibNextHop::Resolve => Next::Punt(Trap::Resolve),
-        // Replication is not part of the graph yet, so a tree reaches nobody.
-        FibNextHop::Flood(_) => Next::Drop(DropReason::L2NoRoute),
+        FibNextHop::Flood(_) => Next::Flood,
     }
 }
 
@@ -235,6 +236,11 @@ fn choose(cx: &Cx<'_>, packet: &mut Packet<'_>, group: &EcmpGroup) -> Next {
     packet.meta.nh = member.next_hop;
     if group.label == LabelOf::Member {
         packet.meta.label = member.label;
+    }
+    if packet.meta.marks.contains(Marks::CONTROL_WORD)
+        && let Err(reason) = put_control_word(cx.fib, packet)
+    {
+        return Next::Drop(reason);
     }
     Next::NextHop
 }

@@ -122,7 +122,7 @@ fn outer_addresses(packet: &Packet<'_>) -> Option<(Outer, Outer)> {
     match packet.meta.addresses {
         Addresses::V4 { source, destination } => Some((Outer::V4(source), Outer::V4(destination))),
         Addresses::V6 { source, destination } => Some((Outer::V6(source), Outer::V6(destination))),
-        Addresses::None => None,
+        Addresses::None | Addresses::Hashed(_) => None,
     }
 }
 

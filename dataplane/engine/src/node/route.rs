@@ -73,7 +73,9 @@ impl Node for Route {
         let hit = match meta.addresses {
             Addresses::V4 { .. } => self.inet(),
             Addresses::V6 { destination, .. } => self.inet6(cx, meta.vrf, destination),
-            Addresses::None => return Next::Drop(DropReason::InvalidProtocol),
+            Addresses::None | Addresses::Hashed(_) => {
+                return Next::Drop(DropReason::InvalidProtocol);
+            }
         };
         if meta.ip_ttl == 0 {
             return Next::Drop(DropReason::TtlExceeded);

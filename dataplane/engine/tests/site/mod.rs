@@ -297,7 +297,7 @@ impl Site {
     }
 }
 
-fn vif(id: VifId, name: &str, kind: VifKind, vrf: VrfId, mac: Mac) -> Object {
+pub fn vif(id: VifId, name: &str, kind: VifKind, vrf: VrfId, mac: Mac) -> Object {
     Object::Vif(Vif {
         id,
         name: name.to_owned(),
@@ -315,7 +315,21 @@ fn vif(id: VifId, name: &str, kind: VifKind, vrf: VrfId, mac: Mac) -> Object {
 }
 
 pub fn nh(id: u32, family: NhFamily, vrf: VrfId, kind: NextHopKind) -> Object {
-    Object::NextHop(NextHop { id: NhId(id), family, vrf: Some(vrf), flags: NhFlags::VALID, kind })
+    flagged(id, family, vrf, NhFlags(0), kind)
+}
+
+/// A next hop with flags beside `VALID`.
+pub fn flagged(id: u32, family: NhFamily, vrf: VrfId, flags: NhFlags, kind: NextHopKind) -> Object {
+    let flags = flags.with(NhFlags::VALID);
+    Object::NextHop(NextHop { id: NhId(id), family, vrf: Some(vrf), flags, kind })
+}
+
+/// A composite of `(next hop, label)`.
+pub fn composite(kind: CompositeKind, members: &[(u32, Option<u32>)]) -> NextHopKind {
+    let member = |(next_hop, label): &(u32, Option<u32>)| {
+        Some(Member { next_hop: NhId(*next_hop), label: *label })
+    };
+    NextHopKind::Composite { kind, members: members.iter().map(member).collect() }
 }
 
 pub fn tunnel(id: u32, far: u8, encap: TunnelEncap) -> Object {
