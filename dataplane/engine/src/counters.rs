@@ -113,6 +113,11 @@ impl Counters {
         self.spawned.add(1);
     }
 
+    /// A train that has become so many segments: all but one of them were made here.
+    pub(crate) fn cut(&self, segments: u64) {
+        self.spawned.add(segments.saturating_sub(1));
+    }
+
     fn vif(&self, vif: VifId) -> VifStatistics {
         self.vifs.get(vif.index()).map_or_else(VifStatistics::default, |page| VifStatistics {
             rx_packets: page.rx_packets.get(),
@@ -268,7 +273,7 @@ impl CounterReader {
         self.workers.get(worker).map_or_else(DropStatistics::default, Zeroed::drops)
     }
 
-    /// Packets made by the workers (copies, answers, errors) since they began: packets received and packets made are
+    /// Packets made by the workers (copies, answers, errors, segments of trains) since they began: packets received and packets made are
     /// packets sent and packets dropped.
     pub fn spawned(&self) -> u64 {
         self.workers.iter().map(|worker| worker.page.spawned.get()).fold(0, u64::wrapping_add)

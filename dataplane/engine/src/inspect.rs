@@ -3,6 +3,7 @@
 //! What passes here cannot surprise a later node: an `Ipv4` or `Ipv6` packet has its whole fixed header, the length
 //! its header says, and, unless it is a later fragment, the fixed part of a known transport header.
 
+use port::{Segmentation, Train};
 use tables::DropReason;
 use wire::{Ethernet, Icmp, Ipv4, Ipv6, checksum, ethertype, protocol};
 
@@ -201,7 +202,7 @@ pub(crate) fn complete_checksum(packet: &mut Packet<'_>) {
         return;
     };
     let at = usize::from(packet.meta.transport);
-    let Some(segment) = packet.frame.data_mut().get_mut(at..) else { return };
+    let Some(segment) = packet.frame.data().get(at..) else { return };
     let protocol = packet.meta.ip_protocol;
     let pseudo = match packet.meta.addresses {
         Addresses::V4 { source, destination } => {
@@ -214,5 +215,43 @@ pub(crate) fn complete_checksum(packet: &mut Packet<'_>) {
         }
         Addresses::None | Addresses::Hashed(_) => return,
     };
-    checksum::complete(transport, pseudo, segment);
+    if checksum::is_unfinished(transport, pseudo, segment) {
+        finish_checksum(packet, transport);
+    }
 }
+
+/// A train's is finished in its segments; a TAP that takes it whole gets it as it is.
+#[inline(never)]
+fn finish_checksum(packet: &mut Packet<'_>, transport: checksum::Transport) {
+    if packet.frame.is_large() && note_train(packet) {
+        return;
+    }
+    let at = usize::from(packet.meta.transport);
+    if let Some(segment) = packet.frame.data_mut().get_mut(at..) {
+        checksum::finish(transport, segment);
+    }
+}
+
+/// Notes where the network header of a train is, if what its port said of it and its headers agree: without, nobody cuts
+/// it. Whether it is a train.
+pub(crate) fn note_train(packet: &mut Packet<'_>) -> bool {
+    let (frame, meta) = (&mut *packet.frame, &*packet.meta);
+    let Some(train) = frame.train() else { return false };
+    let (protocol, ip_protocol, sum) = match train.segmentation {
+        Segmentation::TcpV4 { .. } => (Protocol::Ipv4, protocol::TCP, TCP_SUM),
+        Segmentation::TcpV6 { .. } => (Protocol::Ipv6, protocol::TCP, TCP_SUM),
+        Segmentation::Udp => (meta.protocol, protocol::UDP, UDP_SUM),
+    };
+    if meta.protocol == protocol
+        && meta.ip_protocol == ip_protocol
+        && meta.fragment == Fragment::Whole
+        && (train.transport, train.sum) == (meta.transport, sum)
+    {
+        frame.set_train(Some(&Train { network: Some(meta.network), ..train }));
+    }
+    true
+}
+
+/// Where a checksum is in a TCP header, and in a UDP header.
+const TCP_SUM: u16 = 16;
+const UDP_SUM: u16 = 6;

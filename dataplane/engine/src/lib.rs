@@ -8,6 +8,7 @@
 //! | `packet`, `inspect` | a packet's metadata, and the one look at its headers that fills it |
 //! | `flow_hash` | entropy ports, ECMP members, workers by flow |
 //! | `ports`, `hand_off` | where frames leave, here or on another worker |
+//! | `segment` | trains of segments, cut where a port does not take them whole |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
 //! | `counters` | pages that workers write and anyone reads |
 //! | `engine` | the control thread's handle on all workers |
@@ -31,6 +32,7 @@ mod inspect;
 mod node;
 mod packet;
 mod ports;
+mod segment;
 mod storm;
 mod worker;
 

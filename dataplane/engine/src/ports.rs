@@ -79,6 +79,13 @@ impl Ports {
         self.by_vif.get(vif.index()).is_some_and(|way| *way != Way::None)
     }
 
+    /// Whether the interface's port is here and wants trains cut.
+    pub(crate) fn cuts(&self, vif: VifId) -> bool {
+        let Some(Way::Port(index)) = self.by_vif.get(vif.index()) else { return false };
+        let bound = self.bound.get(usize::from(*index));
+        bound.is_some_and(|bound| !bound.port.takes_trains())
+    }
+
     /// Queues a frame on the interface's port or on the ring to the worker that has one.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::graph::{Cx, Graph, Spawned};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
 use crate::packet::Spread;
 use crate::ports::Ports;
+use crate::segment;
 use crate::storm::Storms;
 
 /// Monotonic time in nanoseconds, taken by the caller once a turn.
@@ -305,10 +306,12 @@ fn transmit(cx: &mut Cx<'_>, frame: Frame, vif: VifId, from: (VifId, VrfId)) {
     // A frame that comes over a ring goes to a port of ours or nowhere: it is not passed on again.
     match cx.ports.send_own(frame, vif) {
         Ok(()) => cx.counters.sent(vif, 1, bytes as u64),
-        Err((frame, reason)) => {
-            cx.counters.send_error(vif);
-            cx.counters.dropped(from.0, from.1, reason);
-            cx.pool.give(frame);
+        Err(refused) => {
+            if let Err((frame, reason)) = segment::refused(cx, refused, vif, from) {
+                cx.counters.send_error(vif);
+                cx.counters.dropped(from.0, from.1, reason);
+                cx.pool.give(frame);
+            }
         }
     }
 }

@@ -103,7 +103,7 @@ impl Port for FillPort {
 
 /// A site whose vif3 has received into every frame there is, all of which wait on the fabric; and what is still to come.
 fn drained(says: Says) -> (Site, Arc<AtomicUsize>) {
-    let mut site = Site::new(1);
+    let mut site = Site::with_frames(1, 2048);
     let wire = Arc::new(AtomicUsize::new(site.pools.capacity() + 10));
     let port = FillPort { fill: Vec::new(), wire: Arc::clone(&wire), says };
     site.add_port(VIF3, 0, Box::new(port));

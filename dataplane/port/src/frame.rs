@@ -11,6 +11,10 @@ use crate::Train;
 /// Ethernet 14).
 pub const HEADROOM: u16 = 256;
 
+/// Bytes in front of an empty large frame. Less, for what the kernel sends at most (64 KiB with all headers) is to fit
+/// behind them.
+pub const LARGE_HEADROOM: u16 = 128;
+
 /// A frame has no room for what was asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{asked} bytes asked of a frame that has room for {room}")]
@@ -35,7 +39,9 @@ impl Frame {
     /// An empty frame with the usual headroom.
     #[inline]
     pub(crate) fn empty(chunk: Chunk) -> Frame {
-        Frame::from_parts(chunk, HEADROOM, 0)
+        let mut frame = Frame::from_parts(chunk, HEADROOM, 0);
+        frame.clear();
+        frame
     }
 
     /// A frame of `length` bytes from `start` on, cut to what the chunk holds.
@@ -53,6 +59,16 @@ impl Frame {
     /// Makes it an empty frame with the usual headroom.
     #[inline]
     pub fn clear(&mut self) {
+        if self.is_large() {
+            self.window.empty::<LARGE_HEADROOM>();
+        } else {
+            self.clear_plain();
+        }
+    }
+
+    /// The same for one that is known not to be large.
+    #[inline]
+    pub(crate) fn clear_plain(&mut self) {
         self.window.empty::<HEADROOM>();
     }
 
@@ -89,9 +105,8 @@ impl Frame {
     /// Bytes that can still be appended.
     #[inline]
     pub fn tailroom(&self) -> usize {
-        let used = usize::from(self.window.start()) + usize::from(self.window.length());
-        let most = usize::from(u16::MAX - self.window.length());
-        (self.window.size() as usize).saturating_sub(used).min(most)
+        let end = (self.window.size() as usize).min(usize::from(u16::MAX));
+        end - usize::from(self.window.start()) - usize::from(self.window.length())
     }
 
     /// Lowers the start by `n` and returns the `n` new bytes, whose content is arbitrary.

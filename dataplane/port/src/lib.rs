@@ -34,7 +34,7 @@ mod train;
 mod xsk;
 
 pub use faulty::{Faults, FaultyPort};
-pub use frame::{Frame, HEADROOM, NoRoom};
+pub use frame::{Frame, HEADROOM, LARGE_HEADROOM, NoRoom};
 pub use memory::{MemoryEnd, MemoryPort};
 pub use pcap::{PcapError, PcapPort, read_capture};
 pub use pool::{FramePool, FramePools};

@@ -10,7 +10,7 @@
 //! Nothing is allocated after set-up: magazines are as many as pools and full depot need, and
 //! move between the two.
 //!
-//! A second, small class of frames has chunks of 128 KiB ([`FramePool::take_large`]): for packets that are larger than a
+//! A second, small class of frames has chunks of 64 KiB ([`FramePool::take_large`]): for packets that are larger than a
 //! plain chunk, so that a packet's bytes always lie in one piece. They lie in a memory of their own, which no socket
 //! registers, and on one shared stack: whoever needs one pays an exchange. `give` takes both back, and all counts are of
 //! both.
@@ -147,12 +147,12 @@ impl FramePool {
         if self.loaded.len() == MAGAZINE {
             self.unload();
         }
-        frame.clear();
+        frame.clear_plain();
         self.loaded.push(frame);
         self.cached.loaded.store(self.loaded.len(), Ordering::Relaxed);
     }
 
-    /// An empty frame that holds packets of up to 65535 bytes, with the usual headroom, or `None` when all are in use or
+    /// An empty frame that holds packets of up to 65407 bytes behind [`LARGE_HEADROOM`](crate::LARGE_HEADROOM), or `None` when all are in use or
     /// the pool has none.
     pub fn take_large(&mut self) -> Option<Frame> {
         self.depot.large.as_ref()?.free.pop()
@@ -419,9 +419,9 @@ mod tests {
         pool.give(plain);
         let mut large = frames.pop().unwrap();
         assert!(large.is_large());
-        assert_eq!((large.headroom(), large.tailroom()), (256, 65535));
-        large.fill(&[9; 65535]).unwrap();
-        assert_eq!((large.len(), large.tailroom()), (65535, 0));
+        assert_eq!((large.headroom(), large.tailroom()), (128, 65407));
+        large.fill(&[9; 65407]).unwrap();
+        assert_eq!((large.len(), large.tailroom()), (65407, 0));
         assert!(pool.copy(&large).is_none());
         pool.give(frames.pop().unwrap());
         let copy = pool.copy(&large).unwrap();

@@ -8,7 +8,10 @@ use std::{collections::VecDeque, os::fd::BorrowedFd};
 
 use sys::tap::{Cut, Offloads, Received, Tap, Unfinished};
 
-use crate::{Burst, Frame, FramePool, HEADROOM, Port, PortInfo, PortMode, PortStatistics, Train};
+use crate::{
+    Burst, Frame, FramePool, FramePools, HEADROOM, LARGE_HEADROOM, Port, PortInfo, PortMode,
+    PortStatistics, Train,
+};
 
 /// Frames that may wait to be sent.
 const QUEUE: usize = 256;
@@ -33,10 +36,15 @@ pub struct TapPort {
 }
 
 impl TapPort {
-    /// The largest L3 MTU whose frames fit into a chunk of so many bytes, with a VLAN tag.
-    pub const fn largest_mtu(chunk_size: u16) -> u16 {
+    /// The largest L3 MTU whose frames, with a VLAN tag, fit into one of the pool's.
+    pub fn largest_mtu(pools: &FramePools) -> u16 {
         const LINK_HEADER: u16 = 18;
-        chunk_size.saturating_sub(HEADROOM + LINK_HEADER)
+        let most = if pools.large_capacity() > 0 {
+            u16::MAX - LARGE_HEADROOM
+        } else {
+            u16::try_from(pools.memory().chunk_size()).unwrap_or(u16::MAX).saturating_sub(HEADROOM)
+        };
+        most.saturating_sub(LINK_HEADER)
     }
 
     /// The port of this device.
@@ -275,6 +283,7 @@ fn ones_complement(bytes: &[u8]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Memory;
 
     #[test]
     fn an_unfinished_checksum_is_finished_and_one_outside_of_the_frame_refused() {
@@ -295,8 +304,15 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_the_largest_mtu_fit_into_a_chunk() {
-        assert_eq!(TapPort::largest_mtu(2048), 1774);
-        assert_eq!(TapPort::largest_mtu(0), 0);
+    fn frames_of_the_largest_mtu_fit_into_a_frame_of_the_pool() {
+        let memory = || Memory::new(1, 2048, "port-test").unwrap();
+        assert_eq!(TapPort::largest_mtu(&FramePools::new(memory(), 1)), 1774);
+        let large = Memory::large(1, "port-test").unwrap();
+        let pools = FramePools::with_large(memory(), large, 1);
+        assert_eq!(TapPort::largest_mtu(&pools), 65389);
+        let mut pool = pools.pool();
+        let frame = pool.take_large().unwrap();
+        assert_eq!(frame.tailroom(), 65389 + 18);
+        pool.give(frame);
     }
 }

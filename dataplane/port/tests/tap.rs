@@ -23,7 +23,7 @@ fn bench() -> Option<Bench> {
     let tap = net.within(|| {
         Tap::create("vhost0", Offloads::TcpAndUdp).inspect(|_| {
             sys::device::set_mac("vhost0", MAC).unwrap();
-            sys::device::set_mtu("vhost0", TapPort::largest_mtu(2048)).unwrap();
+            sys::device::set_mtu("vhost0", 1774).unwrap();
         })
     });
     let tap = match tap {

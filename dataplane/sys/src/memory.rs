@@ -24,8 +24,8 @@ use rustix::{
 
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Size of a large chunk: whatever window of a packet of up to 65535 bytes is asked for lies within.
-pub const LARGE_CHUNK: u32 = 128 << 10;
+/// Size of a large chunk.
+pub const LARGE_CHUNK: u32 = 64 << 10;
 /// Bytes behind each large chunk that belong to it and to no window: see [`Window::note`].
 const NOTE_ROOM: usize = 4096;
 
@@ -76,7 +76,7 @@ impl Memory {
     /// `InvalidInput` for no chunks or another chunk size; otherwise what the system answers.
     pub fn new(chunks: u32, chunk_size: u32, name: &str) -> io::Result<Memory> {
         if !matches!(chunk_size, 2048 | 4096 | LARGE_CHUNK) {
-            return Err(invalid("chunk size must be 2048, 4096 or 131072 bytes"));
+            return Err(invalid("chunk size must be 2048, 4096 or 65536 bytes"));
         }
         if chunks == 0 {
             return Err(invalid("packet memory needs at least one chunk"));
@@ -250,7 +250,8 @@ impl Drop for Chunk {
 ///
 /// Two plain words travel in registers; a struct of small fields would be passed through memory.
 ///
-/// Invariant: the range lies within the chunk (`start + length <= size`), so that no access needs to check it.
+/// Invariant: the range lies within the chunk (`start + length <= size`), so that no access needs to check it, and ends
+/// at 65535 at most, so that a length that grows towards the front always fits its 16 bits.
 #[derive(Debug)]
 pub struct Window {
     at: NonNull<u8>,
@@ -277,8 +278,9 @@ impl Window {
         let (at, index, size) = (chunk.at, chunk.index, chunk.size);
         // The window is the token from here on.
         std::mem::forget(chunk);
-        let start = u32::from(start).min(size);
-        let length = u32::from(length).min(size - start);
+        let end = end(size);
+        let start = u32::from(start).min(end);
+        let length = u32::from(length).min(end - start);
         let doubled = u64::from((size / Window::SMALL).trailing_zeros());
         let range = u64::from(start) | u64::from(length) << 16;
         Window { at, packed: (u64::from(index) << 3 | doubled) << 32 | range }
@@ -370,7 +372,7 @@ impl Window {
     #[inline]
     #[must_use]
     pub fn set(&mut self, start: u16, length: u16) -> bool {
-        let fits = u32::from(start) + u32::from(length) <= self.size();
+        let fits = u32::from(start) + u32::from(length) <= end(self.size());
         if fits {
             self.packed = self.packed >> 32 << 32 | range(start, length);
         }
@@ -410,6 +412,12 @@ impl Window {
     pub fn prefetch(&self, offset: u16) {
         crate::prefetch::prefetch_address(self.at.as_ptr().wrapping_add(usize::from(offset)));
     }
+}
+
+/// Where a range of a chunk of this size ends at most.
+#[inline]
+fn end(size: u32) -> u32 {
+    size - (size >> 16)
 }
 
 /// A range as it lies in [`Window::packed`].
@@ -505,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_chunk_holds_any_packet_anywhere_and_a_note_that_no_window_touches() {
+    fn a_large_chunk_ends_where_lengths_end_and_has_a_note_that_no_window_touches() {
         let memory = Memory::new(3, LARGE_CHUNK, "sys-test").unwrap();
         let mut windows: Vec<Window> =
             memory.hand_out().into_iter().map(|chunk| Window::new(chunk, 256, 0)).collect();
@@ -513,9 +521,10 @@ mod tests {
             let number = u8::try_from(number).unwrap();
             assert!(window.is_large());
             *window.note_mut().unwrap() = [number; NOTE];
-            assert!(window.set(u16::MAX, u16::MAX));
-            window.bytes_mut().fill(0xee);
-            assert!(window.set(0, u16::MAX));
+            assert!(!window.set(1, u16::MAX));
+            assert!(window.set(128, u16::MAX - 128));
+            assert!(window.shift(0, 128) && !window.shift(0, 1));
+            assert_eq!((window.start(), window.bytes_mut().len()), (0, 65535));
             window.bytes_mut().fill(0xee);
         }
         for (number, window) in windows.into_iter().enumerate() {

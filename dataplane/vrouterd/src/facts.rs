@@ -37,8 +37,9 @@ impl Server {
             workers: self.facts.cores.iter().enumerate().map(worker).collect(),
             frames,
             frames_free: u32::try_from(pools.free_frames()).unwrap_or(u32::MAX),
-            packet_memory_bytes: self.ports.pools().memory().chunks() as u64
-                * u64::from(self.ports.pools().memory().chunk_size()),
+            packet_memory_bytes: u64::from(pools.memory().chunks())
+                * u64::from(pools.memory().chunk_size())
+                + pools.large_capacity() as u64 * u64::from(sys::memory::LARGE_CHUNK),
             tables: vec![
                 size("vif", model.vifs(..).count(), limits::VIFS),
                 size("nexthop", model.next_hops(NhId(0)..).count(), limits::NEXT_HOPS),

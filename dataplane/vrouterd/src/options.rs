@@ -30,6 +30,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 32_768, value_name = "N", value_parser = clap::value_parser!(u32).range(4096..=4_194_304))]
     pub(crate) frames: u32,
 
+    /// Packet buffers of 64 KiB, for packets larger than 1792 bytes and trains of segments; 0: all those are dropped.
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub(crate) large_frames: u32,
+
     /// Refuse to start unless this device exists.
     #[arg(long, value_name = "NAME")]
     pub(crate) uplink: Option<String>,

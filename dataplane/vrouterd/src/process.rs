@@ -146,7 +146,16 @@ type Engines = (Publisher<tokio::sync::oneshot::Sender<api::Reply>>, Workforce, 
 fn make_engine(options: &Options, cores: &[usize], heartbeat: &Heartbeat) -> Result<Engines> {
     let memory = Memory::new(options.frames, CHUNK, "vrouterd")
         .with_context(|| format!("--frames: cannot map {} packet buffers", options.frames))?;
-    let pools = FramePools::new(memory, cores.len() + 1);
+    let large = match options.large_frames {
+        0 => None,
+        count => Some(Memory::large(count, "vrouterd-large").with_context(|| {
+            format!("--large-frames: cannot map {count} packet buffers of 64 KiB")
+        })?),
+    };
+    let pools = match large {
+        Some(large) => FramePools::with_large(memory, large, cores.len() + 1),
+        None => FramePools::new(memory, cores.len() + 1),
+    };
     let mut publisher = Publisher::new();
     let mut bells = Vec::new();
     let mut seats = Vec::new();

@@ -131,42 +131,68 @@ impl Transport {
     }
 
     #[inline]
-    fn field(self, segment: &mut [u8]) -> Option<&mut [u8; 2]> {
-        let at = match self {
+    const fn offset(self) -> usize {
+        match self {
             Transport::Tcp => 16,
             Transport::Udp => 6,
-        };
-        segment.get_mut(at..at + 2)?.first_chunk_mut()
+        }
+    }
+
+    #[inline]
+    fn field(self, segment: &[u8]) -> Option<&[u8; 2]> {
+        segment.get(self.offset()..)?.first_chunk()
+    }
+
+    #[inline]
+    fn field_mut(self, segment: &mut [u8]) -> Option<&mut [u8; 2]> {
+        segment.get_mut(self.offset()..)?.first_chunk_mut()
+    }
+
+    /// A computed checksum as it is sent.
+    #[inline]
+    const fn written(self, checksum: u16) -> u16 {
+        match self {
+            Transport::Tcp => checksum,
+            Transport::Udp => udp_field(checksum),
+        }
     }
 }
 
-/// Completes the checksum of a segment whose field holds only the folded pseudo-header sum, as a stack with transmit
-/// offload leaves it; any other value, right or wrong, is left alone. `segment` is the transport header and payload by
-/// the length of the IP header, without the frame's padding; it must not be a fragment. True when it was completed.
+/// Whether the checksum field of a segment holds only the folded pseudo-header sum, as a stack with transmit offload
+/// leaves it. `segment` is the transport header and payload by the length of the IP header, without the frame's padding;
+/// it must not be a fragment.
 ///
 /// A finished checksum equals the pseudo-header sum once in 65536; computing it again then yields the same value.
 #[inline]
-pub fn complete(transport: Transport, pseudo: Sum, segment: &mut [u8]) -> bool {
+pub fn is_unfinished(transport: Transport, pseudo: Sum, segment: &[u8]) -> bool {
     let unfinished = pseudo.folded();
-    match transport.field(segment) {
-        Some(field) if u16::from_be_bytes(*field) == unfinished => {
-            finish(transport, segment);
-            true
-        }
-        _ => false,
+    transport.field(segment).is_some_and(|field| u16::from_be_bytes(*field) == unfinished)
+}
+
+/// Completes an unfinished checksum: the field holds the pseudo-header sum, so the sum over the segment is the whole sum.
+/// A segment too short for a header stays as it is.
+#[inline(never)]
+pub fn finish(transport: Transport, segment: &mut [u8]) {
+    let checksum = transport.written(Sum::ZERO.bytes(segment).checksum());
+    if let Some(field) = transport.field_mut(segment) {
+        *field = checksum.to_be_bytes();
     }
 }
 
-/// The field already holds the pseudo-header sum, so the sum over the segment is the whole sum.
-#[inline(never)]
-fn finish(transport: Transport, segment: &mut [u8]) {
-    let checksum = Sum::ZERO.bytes(segment).checksum();
-    let checksum = match transport {
-        Transport::Tcp => checksum,
-        Transport::Udp => udp_field(checksum),
-    };
-    if let Some(field) = transport.field(segment) {
-        *field = checksum.to_be_bytes();
+/// Writes the checksum of a segment, whatever its field holds.
+pub fn write(transport: Transport, pseudo: Sum, segment: &mut [u8]) {
+    if let Some(field) = transport.field_mut(segment) {
+        *field = pseudo.folded().to_be_bytes();
+        finish(transport, segment);
+    }
+}
+
+/// Whether the checksum of a segment is right; a UDP field of 0 is "none", which is right.
+pub fn is_right(transport: Transport, pseudo: Sum, segment: &[u8]) -> bool {
+    match (transport, transport.field(segment)) {
+        (_, None) => false,
+        (Transport::Udp, Some([0, 0])) => true,
+        (_, Some(_)) => pseudo.bytes(segment).folded() == u16::MAX,
     }
 }
 
@@ -215,6 +241,15 @@ mod tests {
         assert_eq!(Sum::ZERO.bytes(&header).folded(), 0xffff);
     }
 
+    /// What the packet path does; whether the sum was unfinished.
+    fn complete(transport: Transport, pseudo: Sum, segment: &mut [u8]) -> bool {
+        let unfinished = is_unfinished(transport, pseudo, segment);
+        if unfinished {
+            finish(transport, segment);
+        }
+        unfinished
+    }
+
     /// TCP from 10.10.1.3 to 10.10.1.9 with the field holding the pseudo-header sum.
     const SEGMENT: [u8; 24] = [
         0x9c, 0x48, 0x00, 0x50, 0, 0, 0, 0, 0, 0, 0, 0, 0x60, 0x02, 0x20, 0x00, 0x16, 0x3e, 0, 0,
@@ -231,8 +266,7 @@ mod tests {
         let pseudo = pseudo(24, 6);
         assert_eq!(pseudo.folded(), 0x163e);
         assert!(complete(Transport::Tcp, pseudo, &mut segment));
-        let whole = Sum(pseudo.0).bytes(&segment);
-        assert_eq!(whole.folded(), 0xffff, "the receiver's check");
+        assert!(is_right(Transport::Tcp, pseudo, &segment), "the receiver's check");
         let finished = segment;
         assert!(!complete(Transport::Tcp, pseudo, &mut segment));
         assert_eq!(segment, finished);
@@ -250,6 +284,7 @@ mod tests {
         for length in 0..18 {
             let mut segment = SEGMENT;
             assert!(!complete(Transport::Tcp, pseudo(24, 6), &mut segment[..length]));
+            assert!(!is_right(Transport::Tcp, pseudo(24, 6), &segment[..length]));
         }
     }
 
@@ -262,6 +297,12 @@ mod tests {
         let mut absent = datagram;
         assert!(!complete(Transport::Udp, pseudo, &mut absent));
         assert_eq!(absent, datagram, "no checksum stays no checksum");
+        assert!(is_right(Transport::Udp, pseudo, &absent), "and is not verified");
+        write(Transport::Udp, pseudo, &mut absent);
+        assert_eq!(absent[6..8], [0xff, 0xff]);
+        assert!(is_right(Transport::Udp, pseudo, &absent));
+        absent[8] ^= 1;
+        assert!(!is_right(Transport::Udp, pseudo, &absent));
         datagram[6..8].copy_from_slice(&pseudo.folded().to_be_bytes());
         assert!(complete(Transport::Udp, pseudo, &mut datagram));
         assert_eq!(datagram[6..8], [0xff, 0xff]);

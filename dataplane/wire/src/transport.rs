@@ -65,6 +65,18 @@ impl Udp {
         self.source.set(source);
         self.length.set(length);
     }
+
+    /// Sets the length of header and payload.
+    #[inline]
+    pub fn set_length(&mut self, length: u16) {
+        self.length.set(length);
+    }
+
+    /// Sets the checksum field: 0 is "none".
+    #[inline]
+    pub fn set_checksum(&mut self, checksum: u16) {
+        self.checksum.set(checksum);
+    }
 }
 
 header!(
@@ -113,16 +125,57 @@ impl Tcp {
         usize::from(self.offset >> 4) * 4
     }
 
+    /// Ends the sender's stream.
+    pub const FIN: u8 = 0x01;
+    /// Opens a connection.
+    pub const SYN: u8 = 0x02;
+    /// Breaks a connection.
+    pub const RST: u8 = 0x04;
+    /// To be given to the application at once.
+    pub const PSH: u8 = 0x08;
+    /// The acknowledgment number counts.
+    pub const ACK: u8 = 0x10;
+    /// The urgent pointer counts.
+    pub const URG: u8 = 0x20;
+    /// Congestion was met on the way here (RFC 3168).
+    pub const ECE: u8 = 0x40;
+    /// The sender has reduced its window (RFC 3168).
+    pub const CWR: u8 = 0x80;
+
     /// The flag bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128.
     #[inline]
     pub fn flags(&self) -> u8 {
         self.flags
     }
 
+    /// Receive window, not scaled.
+    #[inline]
+    pub fn window(&self) -> u16 {
+        self.window.get()
+    }
+
     /// Checksum field.
     #[inline]
     pub fn checksum(&self) -> u16 {
         self.checksum.get()
+    }
+
+    /// Sets the sequence number.
+    #[inline]
+    pub fn set_sequence(&mut self, sequence: u32) {
+        self.sequence.set(sequence);
+    }
+
+    /// Sets the flag bits.
+    #[inline]
+    pub fn set_flags(&mut self, flags: u8) {
+        self.flags = flags;
+    }
+
+    /// Sets the checksum field.
+    #[inline]
+    pub fn set_checksum(&mut self, checksum: u16) {
+        self.checksum.set(checksum);
     }
 }
 

@@ -8,6 +8,7 @@ use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan, etherty
 use crate::flow_hash::{entropy_port, flow_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Cast, Layer, Outer, Packet, Protocol, Trap};
+use crate::segment;
 
 /// Remembers the uplink, and counts ids for outer headers whose payload has none to copy.
 #[derive(Default)]
@@ -280,11 +281,21 @@ impl Payload for VxlanOverUdp {
 
 /// Length of the outer packet: `headers` and what is carried.
 #[inline]
-fn outer_length(packet: &Packet<'_>, headers: usize, less: u16, mtu: u16) -> Result<u16, Next> {
+fn outer_length(packet: &mut Packet<'_>, headers: usize, less: u16, mtu: u16) -> Result<u16, Next> {
     match u16::try_from(headers + packet.frame.len() - usize::from(less)) {
         Ok(length) if length <= mtu => Ok(length),
-        _ => Err(too_big(packet, headers, less, mtu)),
+        _ => longer(packet, headers, less, mtu),
     }
+}
+
+/// A train is judged by its segments: they get their lengths when it is cut, on its way out of the uplink.
+#[cold]
+fn longer(packet: &mut Packet<'_>, headers: usize, less: u16, mtu: u16) -> Result<u16, Next> {
+    let room = usize::from(mtu).saturating_sub(headers);
+    if packet.frame.is_large() && segment::fit(packet.frame, usize::from(less), room) {
+        return Ok(mtu);
+    }
+    Err(too_big(packet, headers, less, mtu))
 }
 
 /// Makes a routed packet a frame to travel in VXLAN: from the uplink's MAC to the far router's (section 7.3).

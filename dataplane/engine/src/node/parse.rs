@@ -63,7 +63,8 @@ impl Node for Parse {
 
 /// Input from the host (reference dataplane.md sections 2.3 and 10.1): ARP is answered or not, IP to one station is
 /// routed in the interface's VRF. All else would be cross-connected to the uplink, which the kernel has for itself.
-fn host(packet: &Packet<'_>) -> Next {
+fn host(packet: &mut Packet<'_>) -> Next {
+    inspect::note_train(packet);
     match (packet.meta.protocol, packet.meta.cast) {
         (Protocol::Arp, _) => Next::Arp,
         (Protocol::Ipv4 | Protocol::Ipv6, Cast::Unicast) => Next::Route,

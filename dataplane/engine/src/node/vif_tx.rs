@@ -8,6 +8,7 @@ use tables::{DropReason, VifId};
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::Meta;
 use crate::ports::Sent;
+use crate::segment;
 
 /// Remembers what was sent by the last interface and is not counted yet.
 #[derive(Default)]
@@ -44,10 +45,8 @@ impl End for VifTx {
                 Ok(())
             }
             Ok(Sent::Peer) => Ok(()),
-            Err(refused) => {
-                cx.counters.send_error(vif);
-                Err(refused)
-            }
+            Err(refused) => segment::refused(cx, refused, vif, (meta.rx_vif, meta.vrf))
+                .inspect_err(|_| cx.counters.send_error(vif)),
         }
     }
 

@@ -16,6 +16,7 @@ use engine::{
 };
 use port::{
     Burst, Frame, FramePool, FramePools, Memory, MemoryEnd, MemoryPort, Port, PortInfo, ReplayPort,
+    Train,
 };
 use tables::*;
 use wire::{Label, Mac, Vni};
@@ -36,6 +37,7 @@ pub const MAC9: Mac = Mac([2, 0, 0, 0, 0xa1, 9]);
 pub const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 0xc0, 0xfe]);
 
 const FRAMES: u32 = 2048;
+const LARGE_FRAMES: u32 = 32;
 
 #[derive(Default)]
 pub struct CountingWake(pub AtomicUsize);
@@ -100,6 +102,8 @@ impl Port for SendOnly {
 pub struct Outcome {
     pub sent: BTreeMap<VifId, Vec<Vec<u8>>>,
     pub drops: DropStatistics,
+    /// What is known of those that left as trains of segments.
+    pub trains: Vec<(VifId, Train)>,
 }
 
 impl Outcome {
@@ -125,6 +129,53 @@ impl Outcome {
     }
 }
 
+/// What there was before an exchange, and what has come of it so far.
+struct Exchange {
+    free: usize,
+    drops: DropStatistics,
+    made: u64,
+    sent: BTreeMap<VifId, Vec<Vec<u8>>>,
+    trains: Vec<(VifId, Train)>,
+}
+
+impl Exchange {
+    fn begin(site: &Site) -> Exchange {
+        Exchange {
+            free: site.pools.free_frames(),
+            drops: site.counters.drops(),
+            made: site.counters.spawned(),
+            sent: BTreeMap::new(),
+            trains: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, site: &mut Site) {
+        site.turn_all();
+        for (vif, end) in &site.ends {
+            let sent = self.sent.entry(*vif).or_default();
+            while let Some((packet, train)) = end.collect_train(&mut site.pool) {
+                sent.push(packet);
+                self.trains.extend(train.map(|train| (*vif, train)));
+            }
+        }
+    }
+
+    #[track_caller]
+    fn end(self, site: &Site, input: usize) -> Outcome {
+        let after = site.counters.drops();
+        let drops = DropStatistics(std::array::from_fn(|i| after.0[i] - self.drops.0[i]));
+        let outcome = Outcome { sent: self.sent, drops, trains: self.trains };
+        let made = usize::try_from(site.counters.spawned() - self.made).unwrap();
+        assert_eq!(
+            outcome.count() + usize::try_from(drops.total()).unwrap(),
+            input + made,
+            "packets in + packets made = packets out + drops: {drops:?}"
+        );
+        assert_eq!(site.pools.free_frames(), self.free, "all frames are free again");
+        outcome
+    }
+}
+
 /// Runs a test with one worker and with two.
 pub fn each(test: impl Fn(&mut Site)) {
     for workers in [1, 2] {
@@ -137,12 +188,23 @@ pub fn each(test: impl Fn(&mut Site)) {
 impl Site {
     /// The bench: fabric on the first worker, vif3 on the last, vif4 on the first.
     pub fn new(workers: usize) -> Site {
-        Site::with_frames(workers, FRAMES)
+        Site::with_large_frames(workers, FRAMES, LARGE_FRAMES)
     }
 
+    /// The same with so many plain frames and no large ones.
     pub fn with_frames(workers: usize, frames: u32) -> Site {
         let memory = Memory::new(frames, 2048, "engine-test").unwrap();
-        let pools = FramePools::new(memory, workers + 1);
+        Site::on(workers, FramePools::new(memory, workers + 1))
+    }
+
+    /// The same with so many frames of each class.
+    pub fn with_large_frames(workers: usize, frames: u32, large: u32) -> Site {
+        let memory = Memory::new(frames, 2048, "engine-test").unwrap();
+        let large = Memory::large(large, "engine-test").unwrap();
+        Site::on(workers, FramePools::with_large(memory, large, workers + 1))
+    }
+
+    fn on(workers: usize, pools: FramePools) -> Site {
         let mut writer = Writer::new();
         let wakes: Vec<_> = (0..workers).map(|_| Arc::new(CountingWake::default())).collect();
         let seats: Vec<Seat> = wakes
@@ -186,9 +248,19 @@ impl Site {
     }
 
     pub fn open(&mut self, vif: VifId, worker: usize) {
+        self.open_as(vif, worker, |port| port);
+    }
+
+    /// Opens a port of which something is other than usual, in place of the one there is.
+    pub fn open_as(
+        &mut self,
+        vif: VifId,
+        worker: usize,
+        special: impl FnOnce(MemoryPort) -> MemoryPort,
+    ) {
         let (port, end) = MemoryPort::new("memory");
         self.ends.insert(vif, end);
-        self.add_port(vif, worker, Box::new(port));
+        self.add_port(vif, worker, Box::new(special(port)));
     }
 
     pub fn add_port(&mut self, vif: VifId, worker: usize, port: Box<dyn Port>) {
@@ -221,30 +293,26 @@ impl Site {
     /// Puts packets in, runs until nothing moves, and takes out what came.
     #[track_caller]
     pub fn exchange(&mut self, input: &[(VifId, &[u8])]) -> Outcome {
-        let free = self.pools.free_frames();
-        let before = self.counters.drops();
-        let made = self.counters.spawned();
-        let mut sent: BTreeMap<VifId, Vec<Vec<u8>>> = BTreeMap::new();
+        let mut exchange = Exchange::begin(self);
         for chunk in input.chunks(256) {
             for (vif, packet) in chunk {
                 assert!(self.ends[vif].inject(&mut self.pool, packet), "no frame for the input");
             }
-            self.turn_all();
-            for (vif, end) in &self.ends {
-                sent.entry(*vif).or_default().extend(end.collect_all(&mut self.pool));
-            }
+            exchange.run(self);
         }
-        let after = self.counters.drops();
-        let drops = DropStatistics(std::array::from_fn(|i| after.0[i] - before.0[i]));
-        let outcome = Outcome { sent, drops };
-        let made = usize::try_from(self.counters.spawned() - made).unwrap();
-        assert_eq!(
-            outcome.count() + usize::try_from(drops.total()).unwrap(),
-            input.len() + made,
-            "packets in + packets made = packets out + drops: {drops:?}"
-        );
-        assert_eq!(self.pools.free_frames(), free, "all frames are free again");
-        outcome
+        exchange.end(self, input.len())
+    }
+
+    /// The same with trains of segments.
+    #[track_caller]
+    pub fn exchange_trains(&mut self, input: &[(VifId, &[u8], Train)]) -> Outcome {
+        let mut exchange = Exchange::begin(self);
+        for (vif, packet, train) in input {
+            let put = self.ends[vif].inject_train(&mut self.pool, packet, train);
+            assert!(put, "no frame for the input");
+        }
+        exchange.run(self);
+        exchange.end(self, input.len())
     }
 
     /// Puts packets in and leaves the rest to the test.

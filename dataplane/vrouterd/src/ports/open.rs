@@ -144,8 +144,8 @@ fn open_queue(
         VifKind::Physical => XskConfig::uplink(queue),
         _ => XskConfig::workload(queue),
     };
-    config.receive_frames =
-        share(config.receive_frames, ground.pools.free_frames()).ok_or_else(|| {
+    config.receive_frames = share(config.receive_frames, free_plain_frames(&ground.pools))
+        .ok_or_else(|| {
             format!("{}: packet buffers are used up; start with more --frames", order.device)
         })?;
     let port = device.open(&ground.umem, config, u32::from(worker.0), pool);
@@ -173,9 +173,8 @@ fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
 
 /// Gives the host's end its MAC, and the MTU as far as packet buffers take it.
 pub(crate) fn set_up_host(name: &str, link: HostLink, pools: &FramePools) -> io::Result<()> {
-    let chunk = u16::try_from(pools.memory().chunk_size()).unwrap_or(u16::MAX);
     sys::device::set_mac(name, link.mac.0)?;
-    sys::device::set_mtu(name, link.mtu.min(TapPort::largest_mtu(chunk)))
+    sys::device::set_mtu(name, link.mtu.min(TapPort::largest_mtu(pools)))
 }
 
 /// No IPv6 address of the kernel's own making: vhost0 has none unless somebody gives it one.
@@ -187,6 +186,10 @@ fn without_link_local(device: &str) {
     {
         tracing::warn!("{}: {error}; {device} gets a link-local address", path.display());
     }
+}
+
+fn free_plain_frames(pools: &FramePools) -> usize {
+    pools.free_frames().saturating_sub(pools.free_large_frames())
 }
 
 /// How many of the free frames a queue gets to receive into: never more than a quarter, so that the last port of many
