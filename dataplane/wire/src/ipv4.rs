@@ -110,6 +110,12 @@ impl Ipv4 {
         self.fragment.get() & (MORE_FRAGMENTS | OFFSET) != 0
     }
 
+    /// More pieces of the datagram follow.
+    #[inline]
+    pub fn more_fragments(&self) -> bool {
+        self.fragment.get() & MORE_FRAGMENTS != 0
+    }
+
     /// Where this piece starts in the datagram, in bytes.
     #[inline]
     pub fn fragment_offset(&self) -> usize {
@@ -155,6 +161,29 @@ impl Ipv4 {
             self.checksum.set(checksum::update(self.checksum.get(), 0x100, 0));
         }
         self.ttl
+    }
+
+    /// Puts back a TTL and patches the checksum; a wrong checksum stays wrong.
+    pub fn set_ttl(&mut self, ttl: u8) {
+        let [old, new] = [self.ttl, ttl].map(|ttl| u16::from(ttl) << 8);
+        self.checksum.set(checksum::update(self.checksum.get(), old, new));
+        self.ttl = ttl;
+    }
+
+    /// Sets DSCP and ECN and patches the checksum.
+    pub fn set_tos(&mut self, tos: u8) {
+        let checksum = checksum::update(self.checksum.get(), self.tos.into(), tos.into());
+        self.checksum.set(checksum);
+        self.tos = tos;
+    }
+
+    /// Makes it the header of a piece: its own length in words, the total length in bytes, offset and flags. The
+    /// checksum becomes 0, for it covers options too.
+    pub(crate) fn set_piece(&mut self, words: u8, total_length: u16, fragment: u16) {
+        self.version_ihl = 0x40 | words & 0xf;
+        self.total_length.set(total_length);
+        self.fragment.set(fragment);
+        self.checksum.set(0);
     }
 
     /// Sets total length, id and checksum of a header whose other fields sum to `partial` (folded, not inverted):
@@ -227,6 +256,19 @@ mod tests {
             assert_eq!(Sum::ZERO.bytes(header.bytes()).folded(), 0xffff);
         }
         assert_eq!(header.decrement_ttl(), 0);
+    }
+
+    #[test]
+    fn ttl_and_tos_are_set_with_a_right_checksum() {
+        let mut bytes = HEADER;
+        let (header, _) = Ipv4::parse_mut(&mut bytes).unwrap();
+        header.set_ttl(1);
+        header.set_tos(0xc0);
+        assert_eq!((header.ttl(), header.tos()), (1, 0xc0));
+        assert_eq!(Sum::ZERO.bytes(header.bytes()).folded(), 0xffff);
+        header.set_ttl(64);
+        header.set_tos(0);
+        assert_eq!(bytes, HEADER);
     }
 
     #[test]

@@ -92,6 +92,11 @@ impl Ipv6 {
         self.hop_limit
     }
 
+    /// Puts back a hop limit.
+    pub fn set_hop_limit(&mut self, hop_limit: u8) {
+        self.hop_limit = hop_limit;
+    }
+
     /// Sets the length of what follows.
     #[inline]
     pub fn set_payload_length(&mut self, length: u16) {
@@ -180,6 +185,55 @@ fn walk(mut found: Ipv6Payload, mut rest: &[u8]) -> Option<Ipv6Payload> {
         HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION | MOBILITY => None,
         _ => Some(found),
     }
+}
+
+/// Where an IPv6 packet may be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ipv6FragmentPoint {
+    /// Where its fragment header is or would be, from the start of the IPv6 header.
+    pub(crate) offset: usize,
+    /// Where the byte is that names the header at `offset`.
+    pub(crate) next_header: usize,
+    /// What its fragment header says, if it has one.
+    pub(crate) fragment: Option<Ipv6Fragment>,
+}
+
+/// Behind the last header that every router on the way has to see: hop-by-hop options and routing, with what lies in
+/// between (RFC 8200 section 4.5). `None` when a header runs past the end or there are more than [`MAX_EXTENSIONS`].
+pub(crate) fn ipv6_fragment_point(packet: &[u8]) -> Option<Ipv6FragmentPoint> {
+    const NEXT_HEADER: usize = 6;
+    let (header, _) = Ipv6::parse(packet)?;
+    let mut kind = header.next_header();
+    let mut point =
+        Ipv6FragmentPoint { offset: Ipv6::LEN, next_header: NEXT_HEADER, fragment: None };
+    let (mut at, mut named) = (Ipv6::LEN, NEXT_HEADER);
+    for _ in 0..MAX_EXTENSIONS {
+        let length = match kind {
+            HOP_BY_HOP | ROUTING | DESTINATION => (usize::from(*packet.get(at + 1)?) + 1) * 8,
+            FRAGMENT => {
+                let [_, _, high, low, id @ ..] = packet.get(at..at + 8)? else { return None };
+                let word = u16::from_be_bytes([*high, *low]);
+                let fragment = Ipv6Fragment {
+                    offset: usize::from(word & 0xfff8),
+                    more: word & 1 != 0,
+                    id: u32::from_be_bytes(*id.first_chunk()?),
+                };
+                return Some(Ipv6FragmentPoint {
+                    offset: at,
+                    next_header: named,
+                    fragment: Some(fragment),
+                });
+            }
+            _ => return Some(point),
+        };
+        let unfragmentable = matches!(kind, HOP_BY_HOP | ROUTING);
+        (kind, named) = (*packet.get(at)?, at);
+        at += length;
+        if unfragmentable {
+            point = Ipv6FragmentPoint { offset: at, next_header: named, fragment: None };
+        }
+    }
+    None
 }
 
 #[cfg(test)]

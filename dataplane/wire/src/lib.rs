@@ -14,6 +14,8 @@
 //! | `ethernet` | `Ethernet`, `VlanTag`, the walk over tags |
 //! | `arp` | `Arp` for IPv4 over Ethernet |
 //! | `ipv4`, `ipv6` | `Ipv4`, `Ipv6`, the walk over extension headers |
+//! | `fragment` | `Cut`: a packet in pieces |
+//! | `icmp` | `IcmpError`: the message to a sender |
 //! | `transport` | `Udp`, `Tcp`, `Icmp` |
 //! | `tunnel` | `Gre`, `Mpls`, `Vxlan` |
 //! | [`checksum`] | sums, incremental updates, pseudo headers, completing unfinished checksums |
@@ -25,7 +27,9 @@ mod address;
 mod arp;
 pub mod checksum;
 mod ethernet;
+mod fragment;
 mod header;
+mod icmp;
 mod ipv4;
 mod ipv6;
 mod label;
@@ -35,6 +39,8 @@ mod tunnel;
 pub use address::{Address, Mac, Prefix, PrefixError};
 pub use arp::{Arp, ArpOperation};
 pub use ethernet::{Ethernet, EthernetPayload, MAX_TAGS, VlanTag, ethernet_payload, ethertype};
+pub use fragment::Cut;
+pub use icmp::IcmpError;
 pub use ipv4::{Ipv4, protocol};
 pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Payload, MAX_EXTENSIONS, ipv6_payload};
 pub use label::{Label, LabelError, Vni};
