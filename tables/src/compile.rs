@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use wire::{Address, Mac, Prefix};
 
-use crate::fib::{Endpoints, Family, Fib, FibVif};
+use crate::fib::{Endpoints, Family, Fib, FibVif, QosTable, SubEntry, VifExtras, VifFeatures};
 use crate::lpm::{Leaf, lengths_beside};
 use crate::model::{Changes, Model};
 use crate::next_hop::{
-    EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, TunnelHop,
+    Crypt, EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, SpecialTunnel,
+    TunnelHop, UdpTunnel,
 };
 use crate::{
-    Adjacency, BridgeEntry, BridgeFlags, BridgeHit, CompositeKind, Generation, Key, Member,
-    NextHop, NextHopKind, NhFlags, Rewrite, Route, RouteHit, Station, TunnelEncap, Vif, VrfId,
-    Writer,
+    Adjacency, BridgeEntry, BridgeFlags, BridgeHit, ClassId, CompositeKind, Generation, Key,
+    Member, NextHop, NextHopKind, NhFlags, QosMap, Rewrite, Route, RouteHit, Station, TunnelEncap,
+    Uplink, Vif, VifFlags, VifId, VifKind, VrfId, Writer,
 };
 
 /// Where MPLS over UDP is sent to (RFC 7510).
@@ -39,7 +40,7 @@ impl Writer {
 
 fn compile(fib: &mut Fib, model: &Model, key: &Key) {
     match *key {
-        Key::Vif(id) => fib.vifs.set(id.index(), model.vif(id).map(vif)),
+        Key::Vif(id) => fib.vifs.set(id.index(), model.vif(id).map(|it| vif(model, it))),
         // A name: nothing packets read.
         Key::Vrf(_) => {}
         Key::NextHop(id) => {
@@ -64,12 +65,21 @@ fn compile(fib: &mut Fib, model: &Model, key: &Key) {
         Key::Vni(vni) => {
             fib.vnis.set(vni.get() as usize, model.vni(vni).map(|entry| entry.next_hop))
         }
-        // The model names the tunnels to this destination beside it.
-        Key::Adjacency(_) => {}
+        // The model names the tunnels to this destination, or the interface, beside it.
+        Key::Adjacency(_) | Key::VrfAssign(..) => {}
+        Key::Mirror(id) => fib.mirrors.set(id.index(), model.mirror(id).copied()),
+        Key::QosMap(id) => {
+            fib.qos_maps.set(id.index(), model.qos_map(id).map(|map| Arc::new(qos_table(map))))
+        }
+        Key::Class(id) => fib.classes.set(id.index(), model.class(id).copied()),
+        // Shown only.
+        Key::VrfTable(_) => {}
     }
 }
 
-fn vif(vif: &Vif) -> FibVif {
+fn vif(model: &Model, vif: &Vif) -> FibVif {
+    let flags = model.vif_flags(vif);
+    let (features, extras) = features(model, vif, flags);
     FibVif {
         id: vif.id,
         kind: vif.kind,
@@ -79,9 +89,65 @@ fn vif(vif: &Vif) -> FibVif {
         ip: vif.ip,
         ip6: vif.ip6,
         mtu: vif.mtu,
-        flags: vif.flags,
+        flags,
         next_hop: vif.next_hop,
+        features,
+        extras: (features != VifFeatures::default()).then(|| Arc::new(extras)),
     }
+}
+
+/// What is unusual about an interface. A mirror flag without a mirror, as everything else that is only half given,
+/// is nothing.
+fn features(model: &Model, vif: &Vif, flags: VifFlags) -> (VifFeatures, VifExtras) {
+    let mut subs: Vec<SubEntry> = model.subs(vif.id).flat_map(sub_entries).collect();
+    subs.sort_by_key(|entry| (entry.vlan, entry.station.is_none(), entry.station, entry.vif));
+    let extras = VifExtras {
+        subs: subs.into(),
+        parent: vif.sub.as_ref().map(|sub| (sub.parent, sub.tx_vlan)),
+        vlans: model.assignments(vif.id).copied().collect(),
+        mirror: vif.mirror,
+        ingress_metadata: vif.ingress_metadata.as_slice().into(),
+        egress_metadata: vif.egress_metadata.as_slice().into(),
+        monitor: model.monitor_of(vif.id),
+        qos_map: vif.qos_map,
+    };
+    let mirrored = |flag| vif.mirror.is_some() && flags.contains(flag);
+    let set = [
+        (!extras.subs.is_empty(), VifFeatures::PARENT),
+        (vif.sub.is_some(), VifFeatures::SUB),
+        (flags.contains(VifFlags::SERVICE), VifFeatures::SERVICE),
+        (mirrored(VifFlags::MIRROR_RX), VifFeatures::MIRROR_RX),
+        (mirrored(VifFlags::MIRROR_TX), VifFeatures::MIRROR_TX),
+        (extras.monitor.is_some(), VifFeatures::MONITORED),
+        (vif.qos_map.is_some(), VifFeatures::QOS),
+        (vif.kind == VifKind::Monitoring, VifFeatures::MONITORING),
+        (vif.kind == VifKind::XenLl, VifFeatures::READDRESS),
+    ];
+    let set = set.into_iter().filter_map(|(is, feature)| is.then_some(feature));
+    (set.fold(VifFeatures::default(), VifFeatures::with), extras)
+}
+
+fn sub_entries(sub_interface: &Vif) -> Vec<SubEntry> {
+    let Some(sub) = &sub_interface.sub else { return Vec::new() };
+    let entry = |station| SubEntry { vlan: sub.rx_vlan, station, vif: sub_interface.id };
+    if sub.stations.is_empty() {
+        vec![entry(None)]
+    } else {
+        sub.stations.iter().map(|mac| entry(Some(*mac))).collect()
+    }
+}
+
+fn qos_table(map: &QosMap) -> QosTable {
+    let mut slots = [ClassId(0); QosTable::SLOTS];
+    let marks = [(0, &map.dscp), (QosTable::EXP, &map.exp), (QosTable::DOT1P, &map.dot1p)];
+    for (first, classes) in marks {
+        for (mark, class) in classes {
+            if let Some(slot) = slots.get_mut(first + usize::from(*mark)) {
+                *slot = *class;
+            }
+        }
+    }
+    QosTable(slots)
 }
 
 fn bridge(model: &Model, entry: &BridgeEntry) -> Option<BridgeHit> {
@@ -124,13 +190,14 @@ fn leaf<A: Address>(model: &Model, route: &Route<A>) -> Leaf {
 
 fn next_hop(model: &Model, nh: &NextHop) -> HopEntry {
     let flags = nh.wire_flags();
-    let hop = if flags.contains(NhFlags::VALID) { hop(model, nh) } else { FibNextHop::Invalid };
+    let hop =
+        if flags.contains(NhFlags::VALID) { hop(model, nh, flags) } else { FibNextHop::Invalid };
     HopEntry { hop, family: nh.family, vrf: nh.vrf, flags }
 }
 
-fn hop(model: &Model, nh: &NextHop) -> FibNextHop {
+fn hop(model: &Model, nh: &NextHop, flags: NhFlags) -> FibNextHop {
     match &nh.kind {
-        NextHopKind::Dead => FibNextHop::Invalid,
+        NextHopKind::Dead | NextHopKind::Pbb { .. } => FibNextHop::Invalid,
         NextHopKind::Discard => FibNextHop::Discard,
         NextHopKind::Resolve => FibNextHop::Resolve,
         NextHopKind::L2Receive => FibNextHop::L2Receive,
@@ -143,7 +210,7 @@ fn hop(model: &Model, nh: &NextHop) -> FibNextHop {
         },
         NextHopKind::Tunnel { source, destination, encap, rewrite } => {
             match Endpoints::new(*source, *destination) {
-                Some(endpoints) => FibNextHop::Tunnel(tunnel(model, endpoints, *encap, rewrite)),
+                Some(endpoints) => tunnel(model, endpoints, *encap, rewrite, flags),
                 None => FibNextHop::Invalid,
             }
         }
@@ -175,21 +242,70 @@ fn ecmp(model: &Model, fields: u8, members: &[Option<Member>], flags: NhFlags) -
     }
 }
 
-fn tunnel(model: &Model, endpoints: Endpoints, encap: TunnelEncap, rewrite: &Rewrite) -> TunnelHop {
-    let (vif, ethernet) = match rewrite {
-        Rewrite::Given(vif, bytes) => (Some(*vif), bytes.as_slice().try_into().ok()),
-        Rewrite::Underlay => {
-            let adjacency = model.adjacency(endpoints.destination());
-            (adjacency.map(|a| a.vif), adjacency.map(|a| ethernet(a, &endpoints)))
+fn tunnel(
+    model: &Model,
+    endpoints: Endpoints,
+    encap: TunnelEncap,
+    rewrite: &Rewrite,
+    flags: NhFlags,
+) -> FibNextHop {
+    let (crypt, plain) = match rewrite {
+        Rewrite::Encrypted(vif, plain) => (Some(vif.map_or(Crypt::Missing, Crypt::Vif)), &**plain),
+        plain => (None, plain),
+    };
+    let (encap, transport) = match encap {
+        TunnelEncap::Udp { source, destination } => {
+            let way = way(model, &endpoints, plain);
+            return FibNextHop::UdpTunnel(Arc::new(UdpTunnel {
+                endpoints,
+                ports: (source, destination),
+                copy_source: flags.contains(NhFlags::TUNNEL_SIP_COPY),
+                underlay: way.filter(|(_, ethernet)| ethernet.first_chunk() != Some(&[0; 6])),
+            }));
+        }
+        TunnelEncap::MplsOverMplsOverGre(label) => (TunnelEncap::MplsOverGre, Some(label)),
+        TunnelEncap::MplsOverMplsOverUdp(label) => (TunnelEncap::MplsOverUdp, Some(label)),
+        plain => (plain, None),
+    };
+    let uplinks = match plain {
+        Rewrite::Uplinks(uplinks) => {
+            let ways = uplinks.iter().map(|uplink| {
+                let Uplink { vif, rewrite } = uplink.as_ref()?;
+                Some((*vif, rewrite.as_slice().try_into().ok()?))
+            });
+            ways.map(|way| way.map(|way| tunnel_hop(endpoints, encap, Some(way)))).collect()
+        }
+        plain => {
+            let hop = tunnel_hop(endpoints, encap, way(model, &endpoints, plain));
+            if transport.is_none() && crypt.is_none() {
+                return FibNextHop::Tunnel(hop);
+            }
+            vec![Some(hop)]
         }
     };
-    TunnelHop {
-        vif: vif.unwrap_or_default(),
-        encap,
-        endpoints,
-        ready: ethernet.is_some(),
-        header: outer_header(&ethernet.unwrap_or_default(), &endpoints, encap),
+    FibNextHop::SpecialTunnel(Arc::new(SpecialTunnel { uplinks, transport, crypt }))
+}
+
+/// The uplink and the outer Ethernet header, once both are known.
+fn way(model: &Model, endpoints: &Endpoints, rewrite: &Rewrite) -> Option<(VifId, [u8; 14])> {
+    match rewrite {
+        Rewrite::Given(vif, bytes) => Some((*vif, bytes.as_slice().try_into().ok()?)),
+        Rewrite::Underlay => {
+            let adjacency = model.adjacency(endpoints.destination())?;
+            Some((adjacency.vif, ethernet(adjacency, endpoints)))
+        }
+        Rewrite::Uplinks(_) | Rewrite::Encrypted(..) => None,
     }
+}
+
+fn tunnel_hop(
+    endpoints: Endpoints,
+    encap: TunnelEncap,
+    way: Option<(VifId, [u8; 14])>,
+) -> TunnelHop {
+    let (vif, ethernet) = way.unwrap_or_default();
+    let header = outer_header(&ethernet, &endpoints, encap);
+    TunnelHop { vif, encap, endpoints, ready: way.is_some(), header }
 }
 
 fn ethernet(adjacency: &Adjacency, endpoints: &Endpoints) -> [u8; 14] {
@@ -204,8 +320,13 @@ fn ethernet(adjacency: &Adjacency, endpoints: &Endpoints) -> [u8; 14] {
 fn outer_header(ethernet: &[u8; 14], endpoints: &Endpoints, encap: TunnelEncap) -> OuterHeader {
     let vxlan_header = [0x08, 0, 0, 0, 0, 0, 0, 0];
     let (protocol, transport, shim): (u8, &[u8], &[u8]) = match encap {
-        TunnelEncap::MplsOverGre => (GRE, &[0, 0, 0x88, 0x47], &[0; 4]),
-        TunnelEncap::MplsOverUdp => (UDP, &udp(MPLS_OVER_UDP), &[0; 4]),
+        TunnelEncap::MplsOverGre | TunnelEncap::MplsOverMplsOverGre(_) => {
+            (GRE, &[0, 0, 0x88, 0x47], &[0; 4])
+        }
+        TunnelEncap::MplsOverUdp | TunnelEncap::MplsOverMplsOverUdp(_) => {
+            (UDP, &udp(MPLS_OVER_UDP), &[0; 4])
+        }
+        TunnelEncap::Udp { destination, .. } => (UDP, &udp(destination), &[]),
         TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => (UDP, &udp(VXLAN), &vxlan_header),
     };
     match *endpoints {

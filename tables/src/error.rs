@@ -98,6 +98,28 @@ pub enum ModelError {
         /// Which member.
         position: usize,
     },
+    /// A field that goes with the object's kind is missing, or given with another kind.
+    #[error("{object}: {field}: {rule}")]
+    Rule {
+        /// The object.
+        object: Key,
+        /// Its field.
+        field: &'static str,
+        /// What must hold.
+        rule: &'static str,
+    },
+    /// A member that this kind of composite cannot have.
+    #[error("{object}: members: position {position} ({member}) must be {rule}")]
+    MemberKind {
+        /// The composite.
+        object: Key,
+        /// Which member.
+        position: usize,
+        /// What it is.
+        member: Key,
+        /// What the composite takes.
+        rule: &'static str,
+    },
     /// Next hop 0.
     #[error("{object}: always discards; it cannot be replaced or deleted")]
     Implicit {
@@ -127,6 +149,8 @@ impl ModelError {
             | ModelError::RewriteLength { object, .. }
             | ModelError::TooManyMembers { object, .. }
             | ModelError::OwnMember { object, .. }
+            | ModelError::Rule { object, .. }
+            | ModelError::MemberKind { object, .. }
             | ModelError::Implicit { object }
             | ModelError::BridgeFull { object, .. } => object,
         }
@@ -138,11 +162,14 @@ impl ModelError {
             ModelError::Missing { field, .. }
             | ModelError::AboveLimit { field, .. }
             | ModelError::ZeroAddress { field, .. }
-            | ModelError::ZeroMac { field, .. } => field,
+            | ModelError::ZeroMac { field, .. }
+            | ModelError::Rule { field, .. } => field,
             ModelError::LabelNeeded { .. } => "label",
             ModelError::MixedFamilies { .. } => "destination",
             ModelError::RewriteLength { .. } => "rewrite",
-            ModelError::TooManyMembers { .. } | ModelError::OwnMember { .. } => "members",
+            ModelError::TooManyMembers { .. }
+            | ModelError::OwnMember { .. }
+            | ModelError::MemberKind { .. } => "members",
             ModelError::Implicit { .. } => "id",
             ModelError::BridgeFull { .. } => "mac",
         }

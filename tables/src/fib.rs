@@ -2,14 +2,20 @@
 //! reference counts and a change touches a few nodes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::{Address, Mac, Prefix};
 
 use crate::array::SparseArray;
 use crate::bridge::BridgeTable;
 use crate::lpm::{self, Lpm};
 use crate::next_hop::{FibNextHop, HopEntry};
-use crate::{BridgeHit, BridgeSlot, NhId, RouteHit, Station, VifFlags, VifId, VifKind, VrfId};
+use crate::object::flags;
+use crate::{
+    BridgeHit, BridgeSlot, ClassId, ForwardingClass, Mirror, MirrorId, NhId, QosMapId, RouteHit,
+    Station, VifFlags, VifId, VifKind, VrfAssign, VrfId,
+};
 
 /// Counts publications; later snapshots have larger ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,10 +40,108 @@ pub struct FibVif {
     pub ip6: Option<Ipv6Addr>,
     /// L3 MTU in bytes.
     pub mtu: u16,
-    /// Flags as given.
+    /// Flags in effect.
     pub flags: VifFlags,
     /// The next hop that identifies it in flow keys.
     pub next_hop: Option<NhId>,
+    /// What is unusual about it: 0 for a plain interface, so that packets of those are told by one test.
+    pub features: VifFeatures,
+    /// What the features need; there whenever one is set.
+    pub extras: Option<Arc<VifExtras>>,
+}
+
+flags!(
+/// What is unusual about an interface.
+VifFeatures(u32) {
+    /// It has sub-interfaces: what it receives may be theirs.
+    PARENT = 0x1;
+    /// It is a sub-interface: what it sends goes to its parent.
+    SUB = 0x2;
+    /// The VRF depends on the VLAN.
+    SERVICE = 0x4;
+    /// What it receives is mirrored.
+    MIRROR_RX = 0x8;
+    /// What it sends is mirrored.
+    MIRROR_TX = 0x10;
+    /// Everything is copied to a monitoring interface.
+    MONITORED = 0x20;
+    /// What it receives is classed.
+    QOS = 0x40;
+    /// Only copies leave by it, and nothing comes in.
+    MONITORING = 0x80;
+    /// What it sends gets its MAC as destination.
+    READDRESS = 0x100;
+    /// The features that matter to what it receives.
+    RX = 0x1 | 0x4 | 0x8 | 0x20 | 0x40 | 0x80;
+    /// The features that matter to what it sends.
+    TX = 0x2 | 0x10 | 0x20 | 0x80 | 0x100;
+});
+
+impl VifFeatures {
+    /// Whether any bit of `other` is set.
+    #[inline]
+    pub const fn intersects(self, other: VifFeatures) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What few interfaces have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VifExtras {
+    /// Sub-interfaces, ascending by VLAN and station; of a VLAN the one without station is last.
+    pub subs: Box<[SubEntry]>,
+    /// Whose sub-interface it is, and the VLAN it sends with (0: tags stay as they are).
+    pub parent: Option<(VifId, u16)>,
+    /// VRFs by VLAN, ascending.
+    pub vlans: Box<[VrfAssign]>,
+    /// Where mirrored packets go.
+    pub mirror: Option<MirrorId>,
+    /// Metadata of what it received, for dynamic mirrors.
+    pub ingress_metadata: Box<[u8]>,
+    /// Metadata of what it sent, for dynamic mirrors.
+    pub egress_metadata: Box<[u8]>,
+    /// Where copies of everything go.
+    pub monitor: Option<VifId>,
+    /// How what it receives is classed.
+    pub qos_map: Option<QosMapId>,
+}
+
+/// A sub-interface as its parent finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubEntry {
+    /// VLAN id of the outer tag.
+    pub vlan: u16,
+    /// If any: only what this station sends.
+    pub station: Option<Mac>,
+    /// Whose it is.
+    pub vif: VifId,
+}
+
+impl VifExtras {
+    /// The sub-interface that a frame of this VLAN from this station is for: one of the station's before one of the
+    /// VLAN's.
+    pub fn sub(&self, vlan: u16, station: Mac) -> Option<VifId> {
+        let first = self.subs.partition_point(|entry| entry.vlan < vlan);
+        let of_vlan = self.subs.get(first..)?.iter().take_while(|entry| entry.vlan == vlan);
+        let mut of_vlan = of_vlan.filter(|entry| entry.station.is_none_or(|mac| mac == station));
+        of_vlan.next().map(|entry| entry.vif)
+    }
+
+    /// What a VLAN of a service interface is assigned to.
+    pub fn assignment(&self, vlan: u16) -> Option<&VrfAssign> {
+        let at = self.vlans.binary_search_by_key(&vlan, |assign| assign.vlan).ok()?;
+        self.vlans.get(at)
+    }
+}
+
+/// A QoS map as packets read it: classes by DSCP (0 to 63), MPLS traffic class (64 to 71) and 802.1p (72 to 79).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QosTable(pub(crate) [ClassId; QosTable::SLOTS]);
+
+impl QosTable {
+    pub(crate) const SLOTS: usize = 80;
+    pub(crate) const EXP: usize = 64;
+    pub(crate) const DOT1P: usize = 72;
 }
 
 /// The tables of one VRF. A table exists from its first route on, and then stays.
@@ -57,6 +161,9 @@ pub struct Fib {
     pub(crate) vnis: SparseArray<NhId>,
     pub(crate) vrfs: SparseArray<VrfTables>,
     pub(crate) bridge: BridgeTable,
+    pub(crate) mirrors: SparseArray<Mirror>,
+    pub(crate) qos_maps: SparseArray<Arc<QosTable>>,
+    pub(crate) classes: SparseArray<ForwardingClass>,
 }
 
 /// An address family that a VRF has a table for. Implemented by `Ipv4Addr` and `Ipv6Addr` only.
@@ -137,6 +244,31 @@ impl Fib {
     #[inline]
     pub fn vni(&self, vni: u32) -> Option<NhId> {
         self.vnis.get(vni as usize).copied()
+    }
+
+    /// A mirror.
+    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
+        self.mirrors.get(id.index())
+    }
+
+    /// A forwarding class.
+    #[inline]
+    pub fn class(&self, id: ClassId) -> Option<&ForwardingClass> {
+        self.classes.get(id.index())
+    }
+
+    /// The class a map gives to a DSCP (6 bits).
+    pub fn class_of_dscp(&self, map: QosMapId, dscp: u8) -> Option<&ForwardingClass> {
+        self.class_of(map, usize::from(dscp & 0x3f))
+    }
+
+    /// The class a map gives to an 802.1p priority (3 bits).
+    pub fn class_of_dot1p(&self, map: QosMapId, priority: u8) -> Option<&ForwardingClass> {
+        self.class_of(map, QosTable::DOT1P + usize::from(priority & 7))
+    }
+
+    fn class_of(&self, map: QosMapId, slot: usize) -> Option<&ForwardingClass> {
+        self.class(*self.qos_maps.get(map.index())?.0.get(slot)?)
     }
 
     /// Longest match of either family; [`RouteHit::MISS`] without a table or a match.

@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `object` | the typed objects of the model and their ids: plain data, shared with `api`, agent and tools |
+//! | `object` | the typed objects of the model and their ids, by topic: plain data, shared with `api`, agent and tools |
 //! | `model` | `Model`: all objects, validated; `Put` and `Delete` as transactions; epochs |
 //! | `store`, `references`, `check`, `error` | its maps, its reverse indexes, its rules, and what breaking one answers |
 //! | `fib`, `next_hop`, `hit` | `Fib`: what packets read; compiled next hops; what look-ups answer |
@@ -32,10 +32,15 @@ mod writer;
 
 pub use drop_reason::DropReason;
 pub use error::{ErrorCode, ModelError};
-pub use fib::{Endpoints, Family, Fib, FibVif, Generation};
+pub use fib::{
+    Endpoints, Family, Fib, FibVif, Generation, QosTable, SubEntry, VifExtras, VifFeatures,
+};
 pub use hit::{BridgeHit, BridgeSlot, RouteHit, Station};
 pub use model::{Changes, Model};
-pub use next_hop::{EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, TunnelHop};
+pub use next_hop::{
+    Crypt, EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, SpecialTunnel,
+    TunnelHop, UdpTunnel,
+};
 pub use object::*;
 pub use store::{Epoch, Owner};
 pub use writer::{Reader, Writer};

@@ -12,6 +12,7 @@
 //! - Each object belongs to whom put it last, and remembers the owner's epoch of that moment. [`Model::sweep`]
 //!   names what the owner has put in no epoch that is kept.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Bound, RangeBounds};
 
@@ -19,11 +20,12 @@ use wire::{Address, Label, Mac, Prefix, Vni};
 
 use crate::check;
 use crate::error::ModelError;
-use crate::references::References;
+use crate::references::{self, References};
 use crate::store::{Epoch, Mark, Owner, Store};
 use crate::{
-    Adjacency, BridgeEntry, BridgeSlot, Key, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags,
-    NhId, Object, Op, Route, Station, Vif, VifId, VniEntry, Vrf, VrfId,
+    Adjacency, BridgeEntry, BridgeSlot, ClassId, ForwardingClass, Key, LabelEntry, Mirror,
+    MirrorId, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, QosMap, QosMapId, Route,
+    Station, Vif, VifFlags, VifId, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
 };
 
 const DISCARD: NhId = NhId(0);
@@ -33,6 +35,8 @@ const DISCARD: NhId = NhId(0);
 pub struct Model {
     store: Store,
     references: References,
+    /// By interface, of those that have any.
+    capabilities: BTreeMap<VifId, VifFlags>,
     agent: Epoch,
     vrouterd: Epoch,
     operator: Epoch,
@@ -59,6 +63,10 @@ impl Changes {
     /// The objects that changed, and those whose compiled form depends on them.
     pub fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    fn note_dependents(&mut self, object: &Object) {
+        self.keys.extend(references::dependents(object).map(Key::Vif));
     }
 
     /// Adds a later transaction's changes.
@@ -93,8 +101,14 @@ impl Model {
             kind: NextHopKind::Discard,
         };
         store.put(Object::NextHop(discard), Mark { owner: Owner::Vrouterd, epoch: Epoch(0) });
-        let (agent, vrouterd, operator) = (Epoch(0), Epoch(0), Epoch(0));
-        Model { store, references: References::default(), agent, vrouterd, operator }
+        Model {
+            store,
+            references: References::default(),
+            capabilities: BTreeMap::new(),
+            agent: Epoch(0),
+            vrouterd: Epoch(0),
+            operator: Epoch(0),
+        }
     }
 
     /// Carries a transaction out.
@@ -109,7 +123,21 @@ impl Model {
             undo.into_iter().rev().for_each(|step| self.take_back(step));
         }
         self.references.settle();
-        result.map(|()| changes)
+        result?;
+        self.capabilities.retain(|id, _| self.store.vifs.contains_key(id));
+        Ok(changes)
+    }
+
+    /// Notes what the dataplane found an interface's port to be capable of: bits of [`VifFlags::CAPABILITIES`]. Who puts
+    /// the interface can neither set nor clear them. Nothing for an interface that is not there.
+    pub fn set_capabilities(&mut self, id: VifId, capabilities: VifFlags) -> Changes {
+        let mut changes = Changes::default();
+        if self.vif(id).is_some()
+            && self.capabilities.insert(id, capabilities) != Some(capabilities)
+        {
+            changes.keys.push(Key::Vif(id));
+        }
+        changes
     }
 
     fn apply_all(
@@ -155,6 +183,8 @@ impl Model {
         }
         let old = self.store.put(object.clone(), mark);
         let created = old.is_none();
+        changes.note_dependents(object);
+        old.iter().for_each(|(old, _)| changes.note_dependents(old));
         // The old one's references go first: the indexes are sets.
         undo.push(match old {
             Some(old) => {
@@ -178,8 +208,15 @@ impl Model {
         changes: &mut Changes,
     ) -> Result<(), ModelError> {
         refuse_implicit(key)?;
+        if let Key::Vif(id) = key {
+            // Its assignments are part of it.
+            let assigned: Vec<Key> =
+                self.assignments(*id).map(|a| Key::VrfAssign(a.vif, a.vlan)).collect();
+            assigned.iter().try_for_each(|key| self.delete(key, undo, changes))?;
+        }
         if let Some(old) = self.store.remove(key) {
             self.references.unlink(&old.0);
+            changes.note_dependents(&old.0);
             undo.push(Undo::Restore(Box::new(old)));
             self.note(*key, changes);
             self.note_existence(key, changes);
@@ -370,17 +407,88 @@ impl Model {
         self.store.adjacencies.values().map(|entry| &entry.value)
     }
 
+    /// A mirror.
+    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
+        self.store.mirrors.get(&id).map(|entry| &entry.value)
+    }
+
+    /// A QoS map.
+    pub fn qos_map(&self, id: QosMapId) -> Option<&QosMap> {
+        self.store.qos_maps.get(&id).map(|entry| &entry.value)
+    }
+
+    /// A forwarding class.
+    pub fn class(&self, id: ClassId) -> Option<&ForwardingClass> {
+        self.store.classes.get(&id).map(|entry| &entry.value)
+    }
+
+    /// A VRF's host-based service.
+    pub fn vrf_table(&self, vrf: VrfId) -> Option<&VrfTable> {
+        self.store.vrf_tables.get(&vrf).map(|entry| &entry.value)
+    }
+
+    /// Mirrors with ids in `range`, ascending.
+    pub fn mirrors(&self, range: impl RangeBounds<MirrorId>) -> impl Iterator<Item = &Mirror> {
+        self.store.mirrors.range(range).map(|(_, entry)| &entry.value)
+    }
+
+    /// QoS maps with ids in `range`, ascending.
+    pub fn qos_maps(&self, range: impl RangeBounds<QosMapId>) -> impl Iterator<Item = &QosMap> {
+        self.store.qos_maps.range(range).map(|(_, entry)| &entry.value)
+    }
+
+    /// Forwarding classes with ids in `range`, ascending.
+    pub fn classes(
+        &self,
+        range: impl RangeBounds<ClassId>,
+    ) -> impl Iterator<Item = &ForwardingClass> {
+        self.store.classes.range(range).map(|(_, entry)| &entry.value)
+    }
+
+    /// The VLANs of a service interface, ascending.
+    pub fn assignments(&self, vif: VifId) -> impl Iterator<Item = &VrfAssign> {
+        self.store.assignments.range((vif, 0)..=(vif, u16::MAX)).map(|(_, entry)| &entry.value)
+    }
+
+    /// Host-based services of VRFs in `range`, ascending.
+    pub fn vrf_tables(&self, range: impl RangeBounds<VrfId>) -> impl Iterator<Item = &VrfTable> {
+        self.store.vrf_tables.range(range).map(|(_, entry)| &entry.value)
+    }
+
+    /// The sub-interfaces of an interface, ascending.
+    pub fn subs(&self, parent: VifId) -> impl Iterator<Item = &Vif> {
+        self.references.subs_of(parent).filter_map(|id| self.vif(id))
+    }
+
+    /// Who is given copies of an interface's packets: the first, if there are several.
+    pub fn monitor_of(&self, vif: VifId) -> Option<VifId> {
+        self.references.monitors_of(vif).next()
+    }
+
+    /// The flags of an interface that are in effect: [`VifFlags::effective`], with what is derived from other objects.
+    pub fn vif_flags(&self, vif: &Vif) -> VifFlags {
+        let capabilities = self.capabilities.get(&vif.id).copied().unwrap_or_default();
+        let mut flags = vif.flags.effective(capabilities);
+        if self.monitor_of(vif.id).is_some() {
+            flags = flags.with(VifFlags::MONITORED);
+        }
+        if self.assignments(vif.id).next().is_some() {
+            flags = flags.with(VifFlags::SERVICE);
+        }
+        flags
+    }
+
     /// The destinations of all tunnels that need an adjacency, ascending: what the underlay has to keep resolved.
     pub fn tunnel_destinations(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.references.destinations()
     }
 
-    /// `Ref_cnt` of a next hop: routes, labels, VNIs, bridge entries and composites that name it, and itself.
+    /// `Ref_cnt` of a next hop: routes, labels, VNIs, bridge entries, mirrors and composites that name it, and itself.
     pub fn next_hop_references(&self, id: NhId) -> u32 {
         self.references.of_next_hop(id) + u32::from(self.next_hop(id).is_some())
     }
 
-    /// `Ref` of a vif: next hops and adjacencies that name it, and itself.
+    /// `Ref` of a vif: next hops, adjacencies, sub-interfaces, assignments and what else names it, and itself.
     pub fn vif_references(&self, id: VifId) -> u32 {
         self.references.of_vif(id) + u32::from(self.vif(id).is_some())
     }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use wire::Label;
+
 use crate::fib::Endpoints;
 use crate::{CompositeKind, Member, NhFamily, NhFlags, TunnelEncap, VifId, VrfId};
 
@@ -74,6 +76,10 @@ pub enum FibNextHop {
     Resolve,
     /// Replicate to all members.
     Flood(Arc<FloodGroup>),
+    /// Through the fabric, in a way that few packets go.
+    SpecialTunnel(Arc<SpecialTunnel>),
+    /// To an analyser.
+    UdpTunnel(Arc<UdpTunnel>),
 }
 
 /// A tunnel with its outer header prebuilt.
@@ -102,6 +108,40 @@ impl TunnelHop {
     pub fn destination(&self) -> IpAddr {
         self.endpoints.destination()
     }
+}
+
+/// A tunnel with several uplinks, a transport label, or encryption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecialTunnel {
+    /// The ways out, each with its own outer header: one, or up to three of which those that are absent are empty.
+    /// Their encapsulation is the plain one.
+    pub uplinks: Vec<Option<TunnelHop>>,
+    /// The label that goes on top of the packet's own.
+    pub transport: Option<Label>,
+    /// What encrypts it, if it is to be encrypted.
+    pub crypt: Option<Crypt>,
+}
+
+/// Where packets to be encrypted go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crypt {
+    /// To this interface.
+    Vif(VifId),
+    /// Nowhere: they drop as `NoCryptPath`.
+    Missing,
+}
+
+/// A plain UDP tunnel: routed in the VRF the copy is in, so it has no Ethernet header of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpTunnel {
+    /// The outer addresses.
+    pub endpoints: Endpoints,
+    /// Source and destination port.
+    pub ports: (u16, u16),
+    /// Whether the source is the mirrored interface's address, if it has one.
+    pub copy_source: bool,
+    /// Where it leaves when the VRF has no route to the destination: the uplink and outer Ethernet, once known.
+    pub underlay: Option<(VifId, [u8; 14])>,
 }
 
 /// Ethernet, IP, UDP or GRE, and the MPLS label word or VXLAN header: everything in front of the payload, complete

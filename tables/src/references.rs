@@ -15,7 +15,17 @@ use crate::{
 /// identity in flow keys, and next hops refer to vifs); nor is a VRF, which needs no object.
 pub(crate) fn each(object: &Object, mut visit: impl FnMut(&'static str, Key)) {
     match object {
-        Object::Vif(_) | Object::Vrf(_) => {}
+        Object::Vif(vif) => {
+            vif.sub.iter().for_each(|sub| visit("sub.parent", Key::Vif(sub.parent)));
+            vif.monitors.iter().for_each(|id| visit("monitors", Key::Vif(*id)));
+        }
+        Object::Vrf(_) | Object::QosMap(_) | Object::Class(_) => {}
+        Object::Mirror(mirror) => visit("next_hop", Key::NextHop(mirror.next_hop)),
+        Object::VrfAssign(assign) => visit("vif", Key::Vif(assign.vif)),
+        Object::VrfTable(table) => {
+            table.hbs_left.iter().for_each(|id| visit("hbs_left", Key::Vif(*id)));
+            table.hbs_right.iter().for_each(|id| visit("hbs_right", Key::Vif(*id)));
+        }
         Object::NextHop(nh) => each_of_next_hop(nh, visit),
         Object::Inet(route) => each_of_route(route, visit),
         Object::Inet6(route) => each_of_route(route, visit),
@@ -29,9 +39,8 @@ pub(crate) fn each(object: &Object, mut visit: impl FnMut(&'static str, Key)) {
 fn each_of_next_hop(nh: &NextHop, mut visit: impl FnMut(&'static str, Key)) {
     match &nh.kind {
         NextHopKind::Receive(vif) | NextHopKind::Encap { vif, .. } => visit("vif", Key::Vif(*vif)),
-        NextHopKind::Tunnel { rewrite: Rewrite::Given(vif, _), .. } => {
-            visit("rewrite", Key::Vif(*vif))
-        }
+        NextHopKind::Tunnel { rewrite, .. } => each_of_rewrite(rewrite, &mut visit),
+        NextHopKind::Pbb { direct, .. } => visit("direct", Key::NextHop(direct.next_hop)),
         NextHopKind::Composite { members, .. } => {
             members
                 .iter()
@@ -40,6 +49,31 @@ fn each_of_next_hop(nh: &NextHop, mut visit: impl FnMut(&'static str, Key)) {
         }
         _ => {}
     }
+}
+
+fn each_of_rewrite(rewrite: &Rewrite, visit: &mut impl FnMut(&'static str, Key)) {
+    match rewrite {
+        Rewrite::Underlay => {}
+        Rewrite::Given(vif, _) => visit("rewrite", Key::Vif(*vif)),
+        Rewrite::Uplinks(uplinks) => {
+            uplinks.iter().flatten().for_each(|uplink| visit("rewrite", Key::Vif(uplink.vif)));
+        }
+        Rewrite::Encrypted(vif, plain) => {
+            vif.iter().for_each(|vif| visit("rewrite", Key::Vif(*vif)));
+            each_of_rewrite(plain, visit);
+        }
+    }
+}
+
+/// Interfaces whose compiled form depends on an object: the parent of a sub-interface, who is monitored, whose VLANs are
+/// assigned.
+pub(crate) fn dependents(object: &Object) -> impl Iterator<Item = VifId> {
+    let vifs = match object {
+        Object::Vif(vif) => [vif.sub.as_ref().map(|sub| sub.parent), vif.monitors],
+        Object::VrfAssign(assign) => [Some(assign.vif), None],
+        _ => [None, None],
+    };
+    vifs.into_iter().flatten()
 }
 
 /// The one field whose references need not exist: such positions stay empty.
@@ -75,6 +109,10 @@ pub(crate) struct References {
     tunnels: BTreeMap<IpAddr, BTreeSet<NhId>>,
     /// Composites that name a next hop.
     composites: HashMap<NhId, BTreeSet<NhId>>,
+    /// Sub-interfaces of an interface.
+    subs: BTreeSet<(VifId, VifId)>,
+    /// Interfaces and who monitors them.
+    monitors: BTreeSet<(VifId, VifId)>,
     stations: HashMap<Station, (BridgeSlot, u32)>,
     /// Stations whose last holder went: freed when the transaction ends, so that undoing it restores the same slots.
     unheld: Vec<Station>,
@@ -103,6 +141,10 @@ impl References {
             Key::Vif(id) => *self.vifs.entry(id).or_default() += 1,
             _ => {}
         });
+        if let Object::Vif(vif) = object {
+            self.subs.extend(vif.sub.as_ref().map(|sub| (sub.parent, vif.id)));
+            self.monitors.extend(vif.monitors.map(|id| (id, vif.id)));
+        }
         if let Object::NextHop(nh) = object {
             if let Some(destination) = underlay(nh) {
                 self.tunnels.entry(destination).or_default().insert(nh.id);
@@ -123,6 +165,14 @@ impl References {
             Key::Vif(id) => decrement(&mut self.vifs, id),
             _ => {}
         });
+        if let Object::Vif(vif) = object {
+            vif.sub.iter().for_each(|sub| {
+                self.subs.remove(&(sub.parent, vif.id));
+            });
+            vif.monitors.iter().for_each(|id| {
+                self.monitors.remove(&(*id, vif.id));
+            });
+        }
         if let Object::NextHop(nh) = object {
             if let Some(destination) = underlay(nh)
                 && let Some(ids) = self.tunnels.get_mut(&destination)
@@ -177,6 +227,16 @@ impl References {
         self.composites.get(&member).into_iter().flatten().copied()
     }
 
+    /// An interface's sub-interfaces, ascending.
+    pub(crate) fn subs_of(&self, parent: VifId) -> impl Iterator<Item = VifId> + '_ {
+        self.subs.range((parent, VifId(0))..=(parent, VifId(u16::MAX))).map(|(_, sub)| *sub)
+    }
+
+    /// Who monitors an interface, ascending.
+    pub(crate) fn monitors_of(&self, vif: VifId) -> impl Iterator<Item = VifId> + '_ {
+        self.monitors.range((vif, VifId(0))..=(vif, VifId(u16::MAX))).map(|(_, by)| *by)
+    }
+
     fn hold(&mut self, station: Station) {
         if let Some((_, held)) = self.stations.get_mut(&station) {
             *held += 1;
@@ -211,7 +271,13 @@ fn decrement<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32>, key: K) {
 
 fn underlay(nh: &NextHop) -> Option<IpAddr> {
     match &nh.kind {
-        NextHopKind::Tunnel { destination, rewrite: Rewrite::Underlay, .. } => Some(*destination),
+        NextHopKind::Tunnel { destination, rewrite, .. } => {
+            let plain = match rewrite {
+                Rewrite::Encrypted(_, plain) => plain,
+                rewrite => rewrite,
+            };
+            (*plain == Rewrite::Underlay).then_some(*destination)
+        }
         _ => None,
     }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use wire::{Label, Mac, Prefix, Vni};
 
 use crate::{
-    Adjacency, BridgeEntry, Key, LabelEntry, NextHop, NhId, Object, Route, Vif, VifId, VniEntry,
-    Vrf, VrfId,
+    Adjacency, BridgeEntry, ClassId, ForwardingClass, Key, LabelEntry, Mirror, MirrorId, NextHop,
+    NhId, Object, QosMap, QosMapId, Route, Vif, VifId, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
 };
 
 /// Who puts objects.
@@ -52,6 +52,11 @@ pub(crate) struct Store {
     pub(crate) labels: BTreeMap<Label, Entry<LabelEntry>>,
     pub(crate) vnis: BTreeMap<Vni, Entry<VniEntry>>,
     pub(crate) adjacencies: BTreeMap<IpAddr, Entry<Adjacency>>,
+    pub(crate) mirrors: BTreeMap<MirrorId, Entry<Mirror>>,
+    pub(crate) qos_maps: BTreeMap<QosMapId, Entry<QosMap>>,
+    pub(crate) classes: BTreeMap<ClassId, Entry<ForwardingClass>>,
+    pub(crate) assignments: BTreeMap<(VifId, u16), Entry<VrfAssign>>,
+    pub(crate) vrf_tables: BTreeMap<VrfId, Entry<VrfTable>>,
 }
 
 impl Store {
@@ -69,6 +74,13 @@ impl Store {
             Key::Adjacency(destination) => {
                 Object::Adjacency(self.adjacencies.get(destination)?.value)
             }
+            Key::Mirror(id) => Object::Mirror(self.mirrors.get(id)?.value),
+            Key::QosMap(id) => Object::QosMap(self.qos_maps.get(id)?.value.clone()),
+            Key::Class(id) => Object::Class(self.classes.get(id)?.value),
+            Key::VrfAssign(vif, vlan) => {
+                Object::VrfAssign(self.assignments.get(&(*vif, *vlan))?.value)
+            }
+            Key::VrfTable(vrf) => Object::VrfTable(self.vrf_tables.get(vrf)?.value),
         })
     }
 
@@ -94,6 +106,11 @@ impl Store {
             Object::Adjacency(adjacency) => {
                 same(&self.adjacencies, &adjacency.destination, adjacency)
             }
+            Object::Mirror(mirror) => same(&self.mirrors, &mirror.id, mirror),
+            Object::QosMap(map) => same(&self.qos_maps, &map.id, map),
+            Object::Class(class) => same(&self.classes, &class.id, class),
+            Object::VrfAssign(a) => same(&self.assignments, &(a.vif, a.vlan), a),
+            Object::VrfTable(table) => same(&self.vrf_tables, &table.vrf, table),
         }
     }
 
@@ -120,6 +137,13 @@ impl Store {
             Object::Adjacency(a) => {
                 into(&mut self.adjacencies, a.destination, a, mark, Object::Adjacency)
             }
+            Object::Mirror(m) => into(&mut self.mirrors, m.id, m, mark, Object::Mirror),
+            Object::QosMap(map) => into(&mut self.qos_maps, map.id, map, mark, Object::QosMap),
+            Object::Class(c) => into(&mut self.classes, c.id, c, mark, Object::Class),
+            Object::VrfAssign(a) => {
+                into(&mut self.assignments, (a.vif, a.vlan), a, mark, Object::VrfAssign)
+            }
+            Object::VrfTable(t) => into(&mut self.vrf_tables, t.vrf, t, mark, Object::VrfTable),
         }
     }
 
@@ -144,6 +168,13 @@ impl Store {
             Key::Adjacency(destination) => {
                 out_of(&mut self.adjacencies, destination, Object::Adjacency)
             }
+            Key::Mirror(id) => out_of(&mut self.mirrors, id, Object::Mirror),
+            Key::QosMap(id) => out_of(&mut self.qos_maps, id, Object::QosMap),
+            Key::Class(id) => out_of(&mut self.classes, id, Object::Class),
+            Key::VrfAssign(vif, vlan) => {
+                out_of(&mut self.assignments, &(*vif, *vlan), Object::VrfAssign)
+            }
+            Key::VrfTable(vrf) => out_of(&mut self.vrf_tables, vrf, Object::VrfTable),
         }
     }
 
@@ -159,6 +190,11 @@ impl Store {
             Key::Label(label) => self.labels.get(label).map(|e| e.mark),
             Key::Vni(vni) => self.vnis.get(vni).map(|e| e.mark),
             Key::Adjacency(destination) => self.adjacencies.get(destination).map(|e| e.mark),
+            Key::Mirror(id) => self.mirrors.get(id).map(|e| e.mark),
+            Key::QosMap(id) => self.qos_maps.get(id).map(|e| e.mark),
+            Key::Class(id) => self.classes.get(id).map(|e| e.mark),
+            Key::VrfAssign(vif, vlan) => self.assignments.get(&(*vif, *vlan)).map(|e| e.mark),
+            Key::VrfTable(vrf) => self.vrf_tables.get(vrf).map(|e| e.mark),
         }
     }
 
@@ -176,6 +212,13 @@ impl Store {
             Key::Adjacency(destination) => {
                 self.adjacencies.get_mut(destination).map(|e| &mut e.mark)
             }
+            Key::Mirror(id) => self.mirrors.get_mut(id).map(|e| &mut e.mark),
+            Key::QosMap(id) => self.qos_maps.get_mut(id).map(|e| &mut e.mark),
+            Key::Class(id) => self.classes.get_mut(id).map(|e| &mut e.mark),
+            Key::VrfAssign(vif, vlan) => {
+                self.assignments.get_mut(&(*vif, *vlan)).map(|e| &mut e.mark)
+            }
+            Key::VrfTable(vrf) => self.vrf_tables.get_mut(vrf).map(|e| &mut e.mark),
         };
         place.map(|place| std::mem::replace(place, mark))
     }
@@ -196,7 +239,12 @@ impl Store {
         keys.extend(matching(&self.vnis, &which, Key::Vni));
         keys.extend(matching(&self.bridge, &which, |(vrf, mac)| Key::Bridge(vrf, mac)));
         keys.extend(matching(&self.adjacencies, &which, Key::Adjacency));
+        keys.extend(matching(&self.mirrors, &which, Key::Mirror));
         keys.extend(matching(&self.next_hops, &which, Key::NextHop));
+        keys.extend(matching(&self.qos_maps, &which, Key::QosMap));
+        keys.extend(matching(&self.classes, &which, Key::Class));
+        keys.extend(matching(&self.assignments, &which, |(vif, vlan)| Key::VrfAssign(vif, vlan)));
+        keys.extend(matching(&self.vrf_tables, &which, Key::VrfTable));
         keys.extend(matching(&self.vifs, &which, Key::Vif));
         keys.extend(matching(&self.vrfs, &which, Key::Vrf));
         keys

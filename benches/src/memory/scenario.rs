@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use etherparse::PacketBuilder;
 use tables::{
     Adjacency, BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId,
-    Object, Rewrite, Route, RouteFlags, Transport, TunnelEncap, Vif, VifFlags, VifId, VifKind,
-    VniEntry, VrfId,
+    Object, Rewrite, Route, RouteFlags, TunnelEncap, Vif, VifId, VifKind, VniEntry, VrfId,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -183,7 +182,7 @@ fn word(tunnel: TunnelEncap) -> &'static str {
     match tunnel {
         TunnelEncap::MplsOverUdp => "mplsoudp",
         TunnelEncap::MplsOverGre => "mplsogre",
-        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => "vxlan",
+        _ => "vxlan",
     }
 }
 
@@ -196,20 +195,7 @@ fn destination(n: u32) -> Ipv4Addr {
 }
 
 fn vif(id: VifId, kind: VifKind, vrf: VrfId, mac: Mac) -> Object {
-    Object::Vif(Vif {
-        id,
-        name: format!("bench{id}"),
-        kind,
-        transport: Transport::Virtual,
-        vrf,
-        mcast_vrf: None,
-        mac,
-        ip: None,
-        ip6: None,
-        mtu: 1500,
-        flags: VifFlags::default(),
-        next_hop: None,
-    })
+    Object::Vif(Vif { vrf, mac, ..Vif::new(id, format!("bench{id}"), kind) })
 }
 
 fn next_hop(id: NhId, family: NhFamily, kind: NextHopKind) -> Object {
@@ -262,7 +248,7 @@ fn outer(tunnel: TunnelEncap, flow: u16, frame: &[u8]) -> Vec<u8> {
             debug_assert!(written.is_ok());
             bytes
         }
-        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => {
+        _ => {
             let builder = ethernet.ipv4(FAR.octets(), NEAR.octets(), 64).udp(port, 4789);
             write(builder, &[&[8, 0, 0, 0, 0, 0x13, 0x89, 0], frame].concat())
         }

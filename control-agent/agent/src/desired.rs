@@ -19,8 +19,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use proto::bgp::Encapsulation;
 use tables::{
     BridgeEntry, BridgeFlags, CompositeKind, Key, LabelEntry, Member, NextHop, NextHopKind,
-    NhFamily, NhFlags, NhId, Object, Rewrite, Route, RouteFlags, Transport, TunnelEncap, Vif,
-    VifFlags, VifId, VifKind, VniEntry, Vrf, VrfId, limits,
+    NhFamily, NhFlags, NhId, Object, Rewrite, Route, RouteFlags, TunnelEncap, Vif, VifId, VifKind,
+    VniEntry, Vrf, VrfId, limits,
 };
 use wire::{Mac, Prefix, Vni};
 
@@ -202,34 +202,19 @@ impl Build<'_> {
         let uplink = self.inputs.uplink;
         self.put(Object::Vrf(Vrf { id: FABRIC, name: FABRIC_NAME.to_owned() }));
         self.put(Object::Vif(Vif {
-            id: UPLINK,
-            name: uplink.name.clone(),
-            kind: VifKind::Physical,
-            transport: Transport::Virtual,
             vrf: FABRIC,
-            mcast_vrf: None,
             mac: uplink.mac,
             ip: Some(node.tunnel_endpoint),
-            ip6: None,
             mtu: uplink.mtu,
-            flags: VifFlags::L3.with(VifFlags::L2),
-            next_hop: None,
+            ..Vif::new(UPLINK, uplink.name.as_str(), VifKind::Physical)
         }));
         // As in the original it has the uplink's MAC, so that what the fabric sent to the node can go there as it is. The
         // node's address stays on the uplink.
         self.put(Object::Vif(Vif {
-            id: HOST,
-            name: HOST_NAME.to_owned(),
-            kind: VifKind::Host,
-            transport: Transport::Virtual,
             vrf: FABRIC,
-            mcast_vrf: None,
             mac: uplink.mac,
-            ip: None,
-            ip6: None,
             mtu: uplink.mtu,
-            flags: VifFlags::L3.with(VifFlags::L2),
-            next_hop: None,
+            ..Vif::new(HOST, HOST_NAME, VifKind::Host)
         }));
         let none = NhFlags::default();
         let receive = self.next_hop("receive".to_owned(), NhFamily::Inet, FABRIC, none, || {
@@ -274,18 +259,12 @@ impl Build<'_> {
             self.put(Object::NextHop(NextHop { id, family, vrf: Some(vrf), flags, kind }));
         }
         self.put(Object::Vif(Vif {
-            id: vif,
-            name: attachment.device.clone(),
-            kind: VifKind::Virtual,
-            transport: Transport::Virtual,
             vrf,
-            mcast_vrf: None,
             mac: Mac::GATEWAY,
             ip: Some(workload.address),
-            ip6: None,
             mtu: attachment.mtu,
-            flags: VifFlags::L3.with(VifFlags::L2),
             next_hop: Some(l3),
+            ..Vif::new(vif, attachment.device.as_str(), VifKind::Virtual)
         }));
         self.put(Object::Label(LabelEntry { label, next_hop: l3 }));
         self.bridge(vrf, mac, l2);

@@ -108,11 +108,11 @@ fn delete_order(key: &Key, known: &Objects) -> u8 {
 
 fn key_order(key: &Key) -> u8 {
     match key {
-        Key::Vrf(_) => 0,
+        Key::Vrf(_) | Key::Class(_) | Key::QosMap(_) => 0,
         Key::Vif(_) => 1,
-        Key::NextHop(_) => 2,
+        Key::NextHop(_) | Key::VrfAssign(..) | Key::VrfTable(_) => 2,
         Key::Bridge(..) => 4,
-        Key::Label(_) | Key::Vni(_) => 5,
+        Key::Label(_) | Key::Vni(_) | Key::Mirror(_) => 5,
         Key::Inet(..) | Key::Inet6(..) => 6,
         Key::Adjacency(_) => 7,
     }

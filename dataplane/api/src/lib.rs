@@ -35,17 +35,18 @@ pub use message::{
     Transaction, VERSIONS, VersionRange,
 };
 pub use row::{
-    Aggregate, Backend, BondMember, BridgeInfo, BuildInfo, CopyMode, DropLogEntry, DropStats,
-    Duplex, Fabric, FatFlowIgnore, FatFlowRule, ForwardingClassInfo, LabelInfo, LayerCounters,
-    Layers, LinkState, MemoryStats, MirrorInfo, NextHopDetail, NextHopInfo, PacketKind, Pbb,
-    PortRow, PortState, ProcessInfo, QosMapInfo, RouteInfo, Stitched, TableSize, Traffic,
-    UnderlayHop, VifInfo, VlanStation, VlanTag, VlanVrf, VniInfo, VrfInfo, VrfStats, VrouterInfo,
-    VrouterValue, WorkerInfo, XdpMode, XdpStatistics,
+    Backend, BondMember, BridgeInfo, BuildInfo, CopyMode, DropLogEntry, DropStats, Duplex, Fabric,
+    ForwardingClassInfo, LabelInfo, LayerCounters, Layers, LinkState, MemoryStats, MirrorInfo,
+    NextHopDetail, NextHopInfo, PacketKind, Pbb, PortRow, PortState, ProcessInfo, QosMapInfo,
+    RouteInfo, Stitched, TableSize, Traffic, UnderlayHop, VifInfo, VlanStation, VlanTag, VlanVrf,
+    VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue, WorkerInfo, XdpMode, XdpStatistics,
 };
 // The vocabulary the messages are written in, so that tools need no other crate.
 pub use tables::{
-    Adjacency, BridgeEntry, BridgeFlags, CompositeKind, DropReason, Epoch, Key, LabelEntry, Member,
-    NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, Rewrite, Route, RouteFlags,
-    Transport, TunnelEncap, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfId,
+    Adjacency, Aggregate, BridgeEntry, BridgeFlags, ClassId, CompositeKind, DropReason, Epoch,
+    FatFlowIgnore, FatFlowRule, ForwardingClass, Key, LabelEntry, Member, Mirror, MirrorFlags,
+    MirrorId, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, QosMap, QosMapId, Rewrite,
+    Route, RouteFlags, SubInterface, Transport, TunnelEncap, Uplink, Vif, VifFlags, VifId, VifKind,
+    VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
 };
 pub use wire::{Label, Mac, Prefix, Vni};

@@ -15,18 +15,10 @@ pub fn mac(last: u8) -> Mac {
 
 pub fn vif(id: u16) -> Object {
     Object::Vif(Vif {
-        id: VifId(id),
-        name: format!("tap{id}"),
-        kind: VifKind::Virtual,
-        transport: Transport::Virtual,
         vrf: VrfId(1),
-        mcast_vrf: None,
         mac: Mac::GATEWAY,
-        ip: None,
-        ip6: None,
-        mtu: 1500,
         flags: VifFlags::L3,
-        next_hop: None,
+        ..Vif::new(VifId(id), format!("tap{id}"), VifKind::Virtual)
     })
 }
 

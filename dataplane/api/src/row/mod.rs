@@ -24,8 +24,8 @@ pub use process::{ProcessInfo, TableSize, WorkerInfo};
 pub use qos::{ForwardingClassInfo, QosMapInfo};
 pub use route::{BridgeInfo, LabelInfo, RouteInfo, Stitched, VniInfo};
 pub use vif::{
-    Aggregate, BondMember, Duplex, Fabric, FatFlowIgnore, FatFlowRule, LayerCounters, Layers,
-    LinkState, Traffic, VifInfo, VlanStation, VlanTag, VlanVrf,
+    BondMember, Duplex, Fabric, LayerCounters, Layers, LinkState, Traffic, VifInfo, VlanStation,
+    VlanTag, VlanVrf,
 };
 pub use vrf::{VrfInfo, VrfStats};
 pub use vrouter::{BuildInfo, MemoryStats, VrouterInfo, VrouterValue};

@@ -1,9 +1,9 @@
 //! Interfaces.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
-use tables::{NhId, Transport, VifFlags, VifId, VifKind, VrfId};
+use tables::{FatFlowRule, NhId, Transport, VifFlags, VifId, VifKind, VrfId};
 use wire::Mac;
 
 use super::port::PortRow;
@@ -243,41 +243,6 @@ pub struct BondMember {
     pub state: LinkState,
     /// Its driver.
     pub driver: String,
-}
-
-/// Flows that are made coarser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FatFlowRule {
-    /// IP protocol; 0 shows `port` in its place.
-    pub protocol: u8,
-    /// Port; 0 is any.
-    pub port: u16,
-    /// Address left out of the key.
-    pub ignore: Option<FatFlowIgnore>,
-    /// Sources merged into prefixes.
-    pub source: Option<Aggregate>,
-    /// Destinations merged into prefixes.
-    pub destination: Option<Aggregate>,
-}
-
-/// The address that a fat-flow rule leaves out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum FatFlowIgnore {
-    /// The source.
-    Source,
-    /// The destination.
-    Destination,
-}
-
-/// Addresses of a prefix that are merged to a shorter length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Aggregate {
-    /// The prefix.
-    pub prefix: IpAddr,
-    /// Its length.
-    pub length: u8,
-    /// Length that addresses in it are cut to.
-    pub aggregate_length: u8,
 }
 
 /// A mapping of a service interface.

@@ -85,6 +85,13 @@ impl Encap {
             (Endpoints::V6 { .. }, TunnelEncap::Vxlan) => {
                 self.over_v6::<VxlanOverUdp>(cx, packet, hop, mtu)
             }
+            // Compiled to a special tunnel, whose hops have the plain encapsulation.
+            (
+                _,
+                TunnelEncap::MplsOverMplsOverGre(_)
+                | TunnelEncap::MplsOverMplsOverUdp(_)
+                | TunnelEncap::Udp { .. },
+            ) => Err(Next::Drop(DropReason::InvalidNh)),
         }
     }
 

@@ -341,8 +341,11 @@ pub(super) fn put_control_word(fib: &Fib, packet: &mut Packet<'_>) -> Result<(),
 
 fn is_over_mpls(encap: TunnelEncap) -> bool {
     match encap {
-        TunnelEncap::MplsOverGre | TunnelEncap::MplsOverUdp => true,
-        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => false,
+        TunnelEncap::MplsOverGre
+        | TunnelEncap::MplsOverUdp
+        | TunnelEncap::MplsOverMplsOverGre(_)
+        | TunnelEncap::MplsOverMplsOverUdp(_) => true,
+        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) | TunnelEncap::Udp { .. } => false,
     }
 }
 

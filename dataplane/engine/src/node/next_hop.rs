@@ -87,6 +87,10 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
         }
         FibNextHop::Resolve => Next::Punt(Trap::Resolve),
         FibNextHop::Flood(_) => Next::Flood,
+        // Their headers are not made by the graph yet.
+        FibNextHop::SpecialTunnel(_) | FibNextHop::UdpTunnel(_) => {
+            Next::Drop(DropReason::InvalidNh)
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use port::{Frame, FramePool, FramePools, Memory};
 use tables::{
     BridgeEntry, BridgeFlags, DropReason, Model, NextHop as NextHopObject, NextHopKind, NhFamily,
-    NhFlags, NhId, Object, Op, Owner, Route as RouteObject, RouteFlags, Transport, Vif, VifFlags,
-    VifId, VifKind, VrfId, Writer,
+    NhFlags, NhId, Object, Op, Owner, Route as RouteObject, RouteFlags, Vif, VifId, VifKind, VrfId,
+    Writer,
 };
 use wire::Mac;
 
@@ -56,18 +56,9 @@ impl Desk {
     fn new() -> Desk {
         let mut model = Model::new();
         let vif = |id, kind, vrf, mac| Vif {
-            id,
-            name: if id == UPLINK { "eth0".into() } else { "tap3".into() },
-            kind,
-            transport: Transport::Virtual,
             vrf,
-            mcast_vrf: None,
             mac,
-            ip: None,
-            ip6: None,
-            mtu: 1500,
-            flags: VifFlags::default(),
-            next_hop: None,
+            ..Vif::new(id, if id == UPLINK { "eth0" } else { "tap3" }, kind)
         };
         let nh = |id, family, kind| NextHopObject {
             id: NhId(id),

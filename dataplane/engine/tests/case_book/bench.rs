@@ -13,18 +13,9 @@ pub(crate) const AGENT: VifId = VifId(5);
 pub(crate) fn furnish(site: &mut Site) {
     site.add_host();
     site.put([Object::Vif(Vif {
-        id: AGENT,
-        name: "pkt0".to_owned(),
-        kind: VifKind::Agent,
         transport: Transport::Socket,
-        vrf: VrfId(0),
-        mcast_vrf: None,
         mac: Mac::GATEWAY,
-        ip: None,
-        ip6: None,
-        mtu: 1500,
-        flags: VifFlags::default(),
-        next_hop: None,
+        ..Vif::new(AGENT, "pkt0", VifKind::Agent)
     })]);
     site.open(AGENT, 0);
     let composite = |kind, members: &[(u32, Option<u32>)]| NextHopKind::Composite {

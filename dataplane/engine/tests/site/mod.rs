@@ -366,20 +366,7 @@ impl Site {
 }
 
 pub fn vif(id: VifId, name: &str, kind: VifKind, vrf: VrfId, mac: Mac) -> Object {
-    Object::Vif(Vif {
-        id,
-        name: name.to_owned(),
-        kind,
-        transport: Transport::Virtual,
-        vrf,
-        mcast_vrf: None,
-        mac,
-        ip: None,
-        ip6: None,
-        mtu: 1500,
-        flags: VifFlags::default(),
-        next_hop: None,
-    })
+    Object::Vif(Vif { vrf, mac, ..Vif::new(id, name, kind) })
 }
 
 pub fn nh(id: u32, family: NhFamily, vrf: VrfId, kind: NextHopKind) -> Object {

@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api::{
     ApiError, BridgeInfo, Core, Cursor, ErrorCode, LabelInfo, Lookup, NextHopDetail, NextHopInfo,
-    Page, RouteInfo, Rows, Stitched, Table, UnderlayHop, VifInfo, VniInfo, VrfInfo, VrfStats,
+    Page, Pbb, RouteInfo, Rows, Stitched, Table, UnderlayHop, VifInfo, VlanStation, VlanTag,
+    VlanVrf, VniInfo, VrfInfo, VrfStats,
 };
 use tables::{
     BridgeSlot, Family, Fib, Key, Model, NextHop, NextHopKind, NhId, Rewrite, Route, RouteFlags,
-    RouteHit, TunnelEncap, Vif, VifId, VrfId, limits,
+    RouteHit, SubInterface, TunnelEncap, Uplink, Vif, VifId, VrfId, limits,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -222,8 +223,25 @@ impl<F: VifFacts> View<'_, F> {
             vrf: Some(vif.vrf),
             mcast_vrf: vif.mcast_vrf,
             mtu: vif.mtu,
-            flags: vif.flags,
+            flags: self.model.vif_flags(vif),
             references: self.model.vif_references(vif.id),
+            vlan: vif.sub.as_ref().map(|sub| self.tag(vif.vrf, sub)),
+            monitors: vif.monitors,
+            parent: vif.sub.as_ref().map(|sub| sub.parent),
+            qos_map: vif.qos_map.map(|map| map.0),
+            mirror: vif.mirror.map(|mirror| mirror.0.into()),
+            isid: vif.isid,
+            bmac: vif.bmac,
+            ingress_mirror_metadata: vif.ingress_metadata.clone(),
+            egress_mirror_metadata: vif.egress_metadata.clone(),
+            fat_flow_rules: vif.fat_flow_rules.clone(),
+            fat_flow_exclude: vif.fat_flow_exclude.iter().map(Prefix::address).collect(),
+            fat_flow_exclude6: vif.fat_flow_exclude6.iter().map(Prefix::address).collect(),
+            vlan_vrfs: self
+                .model
+                .assignments(vif.id)
+                .map(|assign| VlanVrf { vlan: assign.vlan, vrf: assign.vrf })
+                .collect(),
             ..VifInfo::new(vif.id, vif.name.clone(), vif.kind)
         };
         self.facts.complete(&mut row, core);
@@ -237,7 +255,10 @@ impl<F: VifFacts> View<'_, F> {
             vrf: hop.vrf,
             references: self.model.next_hop_references(hop.id),
             flags: hop.wire_flags(),
-            direct: None,
+            direct: match &hop.kind {
+                NextHopKind::Pbb { direct, .. } => Some(*direct),
+                _ => None,
+            },
             detail: self.detail(&hop.kind),
         }
     }
@@ -252,12 +273,35 @@ impl<F: VifFacts> View<'_, F> {
                 rewrite: rewrite.clone(),
             },
             NextHopKind::Tunnel { source, destination, encap, rewrite } => {
-                let hop = self.underlay(*destination, rewrite);
-                let mut detail = NextHopDetail::tunnel(*source, *destination, hop);
-                if let (NextHopDetail::Tunnel { l3_vxlan_mac, .. }, TunnelEncap::VxlanL3(mac)) =
-                    (&mut detail, encap)
-                {
-                    *l3_vxlan_mac = Some(*mac);
+                let (crypt_vif, plain) = match rewrite {
+                    Rewrite::Encrypted(vif, plain) => (*vif, &**plain),
+                    plain => (None, plain),
+                };
+                NextHopDetail::Tunnel {
+                    source: *source,
+                    destination: *destination,
+                    underlay: self.underlay(*destination, plain),
+                    ports: match encap {
+                        TunnelEncap::Udp { source, destination } => Some((*source, *destination)),
+                        _ => None,
+                    },
+                    l3_vxlan_mac: match encap {
+                        TunnelEncap::VxlanL3(mac) => Some(*mac),
+                        _ => None,
+                    },
+                    pbb: None,
+                    transport_label: match encap {
+                        TunnelEncap::MplsOverMplsOverGre(label)
+                        | TunnelEncap::MplsOverMplsOverUdp(label) => Some(label.get()),
+                        _ => None,
+                    },
+                    crypt_vif,
+                }
+            }
+            NextHopKind::Pbb { mac, direct } => {
+                let mut detail = NextHopDetail::no_tunnel();
+                if let NextHopDetail::Tunnel { pbb, .. } = &mut detail {
+                    *pbb = Some(Pbb { mac: *mac, label: direct.label });
                 }
                 detail
             }
@@ -275,11 +319,30 @@ impl<F: VifFacts> View<'_, F> {
         }
     }
 
-    fn underlay(&self, destination: IpAddr, rewrite: &Rewrite) -> UnderlayHop {
-        match rewrite {
-            Rewrite::Given(vif, bytes) => {
-                UnderlayHop { vif: Some(*vif), valid: true, rewrite: bytes.clone() }
+    fn tag(&self, vrf: VrfId, sub: &SubInterface) -> VlanTag {
+        let station = |mac: &Mac| {
+            let slot = self.model.bridge_slot(vrf, *mac);
+            VlanStation { mac: *mac, bridge_index: slot.map_or(0, BridgeSlot::index) }
+        };
+        let stations = sub.stations.iter().map(station).collect();
+        VlanTag { outer: sub.tx_vlan, inner: sub.rx_vlan, stations }
+    }
+
+    /// The ways out: one, or as many as there are places for uplinks when there are several.
+    fn underlay(&self, destination: IpAddr, rewrite: &Rewrite) -> Vec<UnderlayHop> {
+        let given = |vif: VifId, bytes: &[u8]| UnderlayHop {
+            vif: Some(vif),
+            valid: true,
+            rewrite: bytes.to_vec(),
+        };
+        let one = match rewrite {
+            Rewrite::Given(vif, bytes) => given(*vif, bytes),
+            Rewrite::Uplinks(uplinks) => {
+                let places = (0..limits::UPLINKS).map(|place| uplinks.get(place)?.as_ref());
+                let hop = |uplink: &Uplink| given(uplink.vif, &uplink.rewrite);
+                return places.map(|uplink| uplink.map(hop).unwrap_or_default()).collect();
             }
+            Rewrite::Encrypted(_, plain) => return self.underlay(destination, plain),
             Rewrite::Underlay => match self.model.adjacency(destination) {
                 Some(adjacency) => {
                     let ether_type: [u8; 2] =
@@ -290,7 +353,8 @@ impl<F: VifFacts> View<'_, F> {
                 }
                 None => UnderlayHop::default(),
             },
-        }
+        };
+        vec![one]
     }
 
     fn leaf(&self, address: IpAddr, length: u8, hit: &RouteHit) -> RouteInfo {

@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tables::{
     BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object,
-    Op, Rewrite, Route, RouteFlags, Transport, TunnelEncap, Vif, VifFlags, VifId, VifKind,
-    VniEntry, VrfId,
+    Op, Rewrite, Route, RouteFlags, TunnelEncap, Vif, VifFlags, VifId, VifKind, VniEntry, VrfId,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -93,20 +92,7 @@ pub(crate) fn second(port: &str, mac: Mac, address: Ipv4Addr) -> Vec<Op> {
 }
 
 fn vif(id: VifId, name: &str, kind: VifKind, vrf: VrfId) -> Vif {
-    Vif {
-        id,
-        name: name.to_owned(),
-        kind,
-        transport: Transport::Virtual,
-        vrf,
-        mcast_vrf: None,
-        mac: Mac::GATEWAY,
-        ip: None,
-        ip6: None,
-        mtu: 1500,
-        flags: VifFlags::L3,
-        next_hop: None,
-    }
+    Vif { vrf, mac: Mac::GATEWAY, flags: VifFlags::L3, ..Vif::new(id, name, kind) }
 }
 
 fn next_hop(id: NhId, family: NhFamily, vrf: VrfId, kind: NextHopKind) -> Object {
