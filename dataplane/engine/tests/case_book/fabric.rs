@@ -21,14 +21,12 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn tunnels() -> Vec<Row> {
-    let tree = "broadcast trees";
     vec![
         vxlan_row(
             "td-vxlan-vni100",
             Own(vni_100),
             "bridged by the inner MAC, ARP flooded; unknown VNI: Invalid VNID",
-        )
-        .until(tree),
+        ),
         Row::fabric(
             "td-mpls-over-udp",
             Own(labels_21_and_46),
@@ -65,8 +63,7 @@ fn tunnels() -> Vec<Row> {
                 }
             }),
             "ARP flooded, the rest bridged",
-        )
-        .until(tree),
+        ),
         vxlan_row(
             "zk-vxlan-inner-bad-tcp-sum",
             All(Frame(VXLAN, VIF3)),
@@ -77,7 +74,7 @@ fn tunnels() -> Vec<Row> {
             All(Frame(VXLAN, VIF3)),
             "one layer taken off, the rest is payload",
         ),
-        vxlan_row("zk-vxlan-igmpv2", All(FloodedIn(VXLAN)), "flooded in the network").until(tree),
+        vxlan_row("zk-vxlan-igmpv2", All(FloodedIn(VXLAN)), "flooded in the network"),
         vxlan_row(
             "sv-vxlan-reserved-bits-set",
             All(TrapFrame(16, VXLAN)),
@@ -88,8 +85,7 @@ fn tunnels() -> Vec<Row> {
             "sv-vxlan-arp",
             Each(&[FloodedIn(VXLAN), Frame(VXLAN, VIF3)]),
             "an address that lives elsewhere: flooded, never answered",
-        )
-        .until(tree),
+        ),
         vxlan_row(
             "pp-vxlan-vni3000001-gbp",
             All(Frame(VXLAN, VIF3)),

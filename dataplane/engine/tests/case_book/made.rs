@@ -268,8 +268,7 @@ fn neighbors() -> Vec<Row> {
             VIF3,
             All(Flooded),
             "probe and announcement flooded, not answered",
-        )
-        .until("broadcast trees"),
+        ),
         Row::made(
             "mk-H18-arp-for-others",
             FABRIC,
@@ -288,8 +287,7 @@ fn neighbors() -> Vec<Row> {
                 route.mac = Some(MAC3);
             }
             site.put([stitched, bridge(RED, Mac([2, 0, 0, 0, 0xb0, 5]), 42, Some(5001))]);
-        })
-        .until("broadcast trees"),
+        }),
         Row::made(
             "mk-H19-ns-variants",
             VIF3,

@@ -31,10 +31,9 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::tenant("td-ethertype-v4-version-6", All(Drop(InvalidProtocol)), "Invalid Protocol"),
         Row::tenant(
             "td-ethertype-v6-bad-version",
-            Each(&[Flooded, Drop(InvalidProtocol), Drop(InvalidProtocol), Drop(InvalidProtocol)]),
-            "the good one flooded as duplicate address detection, the others Invalid Protocol",
-        )
-        .until("broadcast trees"),
+            Each(&[Flooded, Drop(InvalidProtocol), Flooded, Drop(InvalidProtocol)]),
+            "good solicitations flooded as duplicate address detection, the others Invalid Protocol",
+        ),
         Row::tenant("td-tcp-cut", invalid(), "Invalid Packets"),
         Row::tenant("td-v6-frag-junk", invalid(), "Invalid Packets, no fragment entry"),
         Row::tenant("td-arp-hlen-14", All(Drop(InvalidArp)), "Invalid ARP"),

@@ -2,6 +2,7 @@
 
 use Expect::{All, Own};
 use Is::*;
+use tables::DropReason::NowhereToGo;
 use tables::RouteFlags;
 use wire::Mac;
 
@@ -10,7 +11,6 @@ use crate::row::{Expect, Is, Row, address_to_gateway};
 use crate::site::*;
 
 pub(crate) fn rows() -> Vec<Row> {
-    let tree = "broadcast trees";
     vec![
         Row::tenant(
             "sv-arp-normal",
@@ -26,13 +26,12 @@ pub(crate) fn rows() -> Vec<Row> {
             ]);
         })
         .until("traps"),
-        Row::tenant("sv-arp-target-zero", All(Flooded), "no answer for 0.0.0.0").until(tree),
+        Row::tenant("sv-arp-target-zero", All(Drop(NowhereToGo)), "no answer for 0.0.0.0"),
         Row::tenant(
             "td-icmpv6-ra-mld",
             All(Flooded),
             "a tenant's router advertisement tells nobody here anything; flooded",
-        )
-        .until(tree),
+        ),
         Row::tenant("zk-nd-options", All(Ignored), "no address of ours is asked for: no answer"),
         Row::tenant(
             "zk-nd-short-options",
@@ -49,8 +48,7 @@ pub(crate) fn rows() -> Vec<Row> {
                 }
             }),
             "routed or flooded, redirects not acted upon; partly: flow keys with flows",
-        )
-        .until(tree),
+        ),
     ]
 }
 

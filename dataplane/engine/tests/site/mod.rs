@@ -577,7 +577,7 @@ pub fn ttl(ip: &[u8]) -> u8 {
     ip[8]
 }
 
-/// Whether all checksums of an IPv4 packet are right, judged by another library.
+/// Whether all checksums of an IP packet are right, judged by another library.
 #[track_caller]
 pub fn assert_sums(ip: &[u8]) {
     use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
@@ -596,7 +596,16 @@ pub fn assert_sums(ip: &[u8]) {
                 _ => {}
             }
         }
-        other => panic!("not IPv4: {other:?}"),
+        NetHeaders::Ipv6(header, _) => match parsed.transport {
+            Some(TransportHeader::Tcp(tcp)) => {
+                assert_eq!(tcp.calc_checksum_ipv6(&header, payload).unwrap(), tcp.checksum);
+            }
+            Some(TransportHeader::Udp(udp)) => {
+                assert_eq!(udp.calc_checksum_ipv6(&header, payload).unwrap(), udp.checksum);
+            }
+            _ => {}
+        },
+        other => panic!("not IP: {other:?}"),
     }
 }
 
