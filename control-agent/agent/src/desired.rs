@@ -40,6 +40,8 @@ pub(crate) struct Uplink {
     pub mac: Mac,
     /// Its L3 MTU in bytes.
     pub mtu: u16,
+    /// The largest L3 MTU that the dataplane's buffers take on this kernel, in bytes.
+    pub buffers: u16,
 }
 
 /// What outer headers take of a packet at most: IPv4, UDP, VXLAN and the inner Ethernet header.
@@ -50,7 +52,7 @@ pub(crate) const LARGEST_MTU: u16 = limits::MTU - OVERHEAD;
 
 /// The largest MTU workloads may have behind an uplink, in bytes: what its tunnels and the dataplane's buffers take.
 pub(crate) fn mtu_behind(uplink: &Uplink) -> u16 {
-    uplink.mtu.saturating_sub(OVERHEAD).min(LARGEST_MTU)
+    uplink.mtu.min(uplink.buffers).saturating_sub(OVERHEAD)
 }
 
 /// A workload whose interface pair exists.

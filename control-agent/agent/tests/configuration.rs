@@ -149,7 +149,7 @@ fn every_mistake_is_told_with_line_key_and_what_is_allowed() {
             "address = \"10.1.0.11\"\nmtu = 100",
             27,
             "workload.mtu",
-            "allowed are 576 to 1728",
+            "allowed are 576 to 9166",
         ),
         (
             "address = \"10.1.0.11\"",

@@ -45,4 +45,6 @@ pub use sys::tap::{Offloads, Tap};
 pub use sys::xdp::{Beat, Heartbeat, Kept};
 pub use tap::TapPort;
 pub use train::{Segmentation, Train};
-pub use xsk::{DeviceError, OpenError, SendBudget, Umem, XskConfig, XskDevice, XskPort};
+pub use xsk::{
+    DeviceError, LargePackets, OpenError, SendBudget, Umem, XskConfig, XskDevice, XskPort,
+};

@@ -14,12 +14,14 @@ mod open;
 mod rx;
 mod tx;
 
-use std::{os::fd::BorrowedFd, sync::Arc};
+use std::{collections::VecDeque, os::fd::BorrowedFd, sync::Arc};
 
-use sys::xsk::Socket;
+use sys::xsk::{MultiBuffer, Socket};
 
 pub use device::{DeviceError, XskDevice};
-pub use open::{OpenError, SendBudget, Umem, XskConfig};
+pub use open::{LargePackets, OpenError, SendBudget, Umem, XskConfig};
+
+use rx::Gathering;
 
 use crate::{Burst, Frame, FramePool, Port, PortInfo, PortMode, PortStatistics};
 
@@ -37,8 +39,14 @@ pub struct XskPort {
     /// Frames the kernel has to receive into; those sent and not completed.
     receiving: usize,
     sending: usize,
-    /// In the middle of a packet larger than a chunk.
-    in_oversize: bool,
+    /// Whether packets may lie in several chunks.
+    multi_buffer: MultiBuffer,
+    /// The packet larger than a chunk that is being received.
+    gathering: Gathering,
+    /// Chunks that may wait to be sent or completed: none while frames wait in `backlog`, so that none overtakes them.
+    send_limit: usize,
+    /// Frames larger than a chunk, which `flush` copies into chunks, and those behind them.
+    backlog: VecDeque<Frame>,
     /// Counted here; the kernel's counters are added in `info`.
     statistics: PortStatistics,
 }
@@ -46,6 +54,11 @@ pub struct XskPort {
 impl XskPort {
     /// Frames `close` could not give back because something else kept the socket open.
     fn close_socket(&mut self, pool: &mut FramePool) -> usize {
+        self.backlog.drain(..).for_each(|frame| pool.give(frame));
+        self.send_limit = self.config.send_frames;
+        if let Some(frame) = self.gathering.end() {
+            pool.give(frame);
+        }
         let Some(socket) = self.socket.take() else { return 0 };
         let lost = self.umem.close(socket, |chunk| pool.give(Frame::empty(chunk)));
         (self.receiving, self.sending) = (0, 0);
@@ -81,11 +94,12 @@ impl Port for XskPort {
     }
 
     fn outstanding(&self) -> usize {
-        self.receiving + self.sending
+        self.receiving + self.sending + self.backlog.len() + self.gathering.held()
     }
 
     fn pending(&self) -> usize {
-        self.socket.as_ref().map_or(0, |socket| socket.unsent() as usize)
+        let unsent = self.socket.as_ref().map_or(0, |socket| socket.unsent() as usize);
+        unsent + self.backlog.len()
     }
 
     fn starved(&self) -> bool {

@@ -2,10 +2,14 @@
 
 mod support;
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Instant;
 
-use port::{Burst, Frame, FramePool, FramePools, Memory, Offloads, Port, PortMode, Tap, TapPort};
+use port::{
+    Burst, Frame, FramePool, FramePools, Memory, Offloads, Port, PortMode, Segmentation, Tap,
+    TapPort, Train,
+};
 use support::{Net, PATIENCE};
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0xf0, 0x11];
@@ -155,4 +159,148 @@ fn a_name_that_is_taken_is_refused() {
     for name in ["", "a-name-that-is-too-long", "a\0b"] {
         assert!(Tap::create(name, Offloads::Tcp).is_err(), "{name:?}");
     }
+}
+
+/// A TAP in a namespace of its own, its stack with an address and a neighbour beside it.
+fn station(pools: &FramePools, number: u8, offloads: Offloads) -> Option<(Net, TapPort)> {
+    let net = Net::new()?;
+    let made = net.within(|| {
+        Tap::create("tap0", offloads).inspect(|_| {
+            sys::device::set_mac("tap0", [2, 0, 0, 0, 0, number]).unwrap();
+            let _ = std::fs::write("/proc/sys/net/ipv6/conf/tap0/disable_ipv6", "1");
+        })
+    });
+    let tap = match made {
+        Ok(tap) => tap,
+        Err(error) => {
+            println!("skipped: cannot make a TAP: {error}");
+            return None;
+        }
+    };
+    let other = 3 - number;
+    net.ip(&format!("addr add 10.0.0.{number}/24 dev tap0"));
+    net.ip("link set tap0 up");
+    net.ip(&format!("neigh add 10.0.0.{other} lladdr 02:00:00:00:00:0{other} dev tap0"));
+    assert!(pools.large_capacity() > 0);
+    Some((net, TapPort::new(tap)))
+}
+
+/// What crossed between two TAPs.
+#[derive(Debug, Default)]
+struct Crossed {
+    packets: usize,
+    trains: usize,
+    refused: usize,
+}
+
+/// Sends a megabyte over TCP from the first to the second, through our ports.
+fn stream_between(offloads: [Offloads; 2]) -> Option<[Crossed; 2]> {
+    let memory = Memory::new(1024, 2048, "port-test").unwrap();
+    let pools = FramePools::with_large(memory, Memory::large(64, "port-test").unwrap(), 1);
+    let (net1, one) = station(&pools, 1, offloads[0])?;
+    let (net2, two) = station(&pools, 2, offloads[1])?;
+    let sent: Vec<u8> = (0..1_000_000u32).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect();
+    let listener = net2.within(|| TcpListener::bind("10.0.0.2:5000").unwrap());
+    let receiver = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all
+    });
+    let bytes = sent.clone();
+    let sender = std::thread::spawn(move || {
+        let stream =
+            net1.within(|| TcpStream::connect_timeout(&"10.0.0.2:5000".parse().unwrap(), PATIENCE));
+        stream.unwrap().write_all(&bytes).unwrap();
+        net1
+    });
+    let (mut pool, start) = (pools.pool(), Instant::now());
+    let mut ports = [one, two];
+    let mut crossed = [Crossed::default(), Crossed::default()];
+    while !receiver.is_finished() && start.elapsed() < PATIENCE {
+        for from in [0, 1] {
+            let mut burst = Burst::new();
+            ports[from].receive(&mut pool, &mut burst);
+            for frame in burst {
+                crossed[from].packets += 1;
+                crossed[from].trains += usize::from(frame.train().is_some());
+                if let Err(frame) = ports[1 - from].transmit(frame) {
+                    crossed[from].refused += 1;
+                    pool.give(frame);
+                }
+            }
+            ports[1 - from].flush(&mut pool);
+        }
+    }
+    let net1 = sender.join().unwrap();
+    assert!(receiver.join().unwrap() == sent, "what arrived is what was sent");
+    ports.iter_mut().for_each(|port| port.close(&mut pool));
+    assert_eq!(pools.free_frames(), pools.capacity());
+    drop((net1, net2));
+    Some(crossed)
+}
+
+#[test]
+fn point_42_trains_cross_from_tap_to_tap_whole_with_their_sums_unfinished() {
+    let Some(crossed) = stream_between([Offloads::TcpAndUdp; 2]) else { return };
+    println!("{crossed:?}");
+    let [there, _] = crossed;
+    assert!(there.trains > 10 && there.refused == 0);
+    assert!(there.packets < 400, "a megabyte is 690 segments");
+}
+
+#[test]
+fn a_tap_without_segmentation_offload_sends_no_trains() {
+    let Some(crossed) = stream_between([Offloads::Checksum; 2]) else { return };
+    println!("{crossed:?}");
+    let [there, _] = crossed;
+    assert!(there.trains == 0 && there.packets >= 690);
+}
+
+#[test]
+fn a_tap_without_segmentation_offload_refuses_trains_and_says_what_it_lacks() {
+    let memory = Memory::new(64, 2048, "port-test").unwrap();
+    let pools = FramePools::with_large(memory, Memory::large(2, "port-test").unwrap(), 1);
+    let mut pool = pools.pool();
+    for (offloads, takes) in [(Offloads::Checksum, false), (Offloads::Tcp, true)] {
+        let Some((_net, mut port)) = station(&pools, 1, offloads) else { return };
+        let segmentation = Segmentation::TcpV4 { congestion: false };
+        let train = Train { segmentation, size: 1000, transport: 34, sum: 16, network: None };
+        let mut frame = pool.take_large().unwrap();
+        frame.fill(&[0; 3000]).unwrap();
+        frame.set_train(Some(&train));
+        assert_eq!(port.takes_trains(), takes);
+        assert_eq!(port.info().features.contains(&"tso"), takes);
+        assert_eq!(port.info().missing.contains(&"tso"), !takes);
+        match port.transmit(frame) {
+            Ok(()) => assert!(takes),
+            Err(frame) => {
+                assert!(!takes);
+                pool.give(frame);
+            }
+        }
+        port.close(&mut pool);
+    }
+    assert_eq!(pools.free_frames(), pools.capacity());
+}
+
+#[test]
+fn h14_a_packet_larger_than_a_frame_arrives_in_a_large_one_with_its_sum_finished() {
+    let memory = Memory::new(64, 2048, "port-test").unwrap();
+    let pools = FramePools::with_large(memory, Memory::large(4, "port-test").unwrap(), 1);
+    let Some((net, port)) = station(&pools, 1, Offloads::TcpAndUdp) else { return };
+    net.ip("link set tap0 mtu 9000");
+    let mut bench = Bench { net, pool: pools.pool(), pools, port };
+    let socket = bench.net.within(|| UdpSocket::bind("10.0.0.1:1000").unwrap());
+    for length in [1792, 1793, 3506, 4082, 9014] {
+        let payload: Vec<u8> = (0..length - 42).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        socket.send_to(&payload, "10.0.0.2:2000").unwrap();
+        let frame = bench.next();
+        assert_eq!((frame.len(), frame.is_large()), (length, length > 1792));
+        assert!(frame.data()[42..] == payload);
+        assert_eq!(udp_sum(&frame.data()[14..]), 0xffff, "{length}");
+        assert!(frame.train().is_none());
+        bench.pool.give(frame);
+    }
+    assert_eq!(bench.pools.free_frames(), bench.pools.capacity());
 }

@@ -14,4 +14,4 @@
 mod ring;
 mod socket;
 
-pub use socket::{BindMode, Received, Rings, Socket, Statistics};
+pub use socket::{BindMode, MultiBuffer, Received, Rings, Socket, Statistics, knows_multi_buffer};

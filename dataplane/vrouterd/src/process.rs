@@ -30,7 +30,7 @@ use crate::{cores, preflight, worker};
 /// Bytes of a packet buffer.
 const CHUNK: u32 = 2048;
 // What models may rely on fits behind the headroom, with an Ethernet header.
-const _: () = assert!(limits::MTU as u32 + 14 + port::HEADROOM as u32 <= CHUNK);
+const _: () = assert!(limits::ONE_BUFFER_MTU as u32 + 14 + port::HEADROOM as u32 <= CHUNK);
 /// Requests that wait for the control thread; clients beyond wait on their sockets.
 const ASKS: usize = 64;
 /// How long frames may take to come home in the end.

@@ -79,8 +79,10 @@ pub mod limits {
     pub const NEXT_HOPS: usize = 524_288;
     /// MPLS labels: the full 20 bits (the original's default is 5120).
     pub const LABELS: usize = 1 << 20;
-    /// Bytes of the largest packet a port takes, without its Ethernet header (L3 MTU): a packet is one buffer.
-    pub const MTU: u16 = 1778;
+    /// Bytes of the largest packet an interface may carry, without its Ethernet header (L3 MTU).
+    pub const MTU: u16 = 9216;
+    /// The same where a packet has to lie in one buffer: the kernel is too old for more, or there are no large frames.
+    pub const ONE_BUFFER_MTU: u16 = 1778;
     /// Mirrors.
     pub const MIRRORS: usize = 255;
     /// QoS maps.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use futures_util::TryStreamExt;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, new_connection};
+use tables::limits;
 use tokio::task::JoinHandle;
 use wire::Mac;
 
@@ -150,7 +151,12 @@ pub(crate) async fn uplink(links: &Links, name: &str) -> Result<Uplink, AttachEr
     let device = device.ok_or_else(|| AttachError::NoUplink(name.to_owned()))?;
     let mac = device.mac.ok_or_else(|| AttachError::NotEthernet(name.to_owned()))?;
     let mtu = u16::try_from(device.mtu).unwrap_or(u16::MAX);
-    Ok(Uplink { name: name.to_owned(), mac, mtu })
+    let buffers = if sys::xsk::knows_multi_buffer().unwrap_or(false) {
+        limits::MTU
+    } else {
+        limits::ONE_BUFFER_MTU
+    };
+    Ok(Uplink { name: name.to_owned(), mac, mtu, buffers })
 }
 
 fn device(message: LinkMessage) -> Device {

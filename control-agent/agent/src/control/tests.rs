@@ -87,7 +87,7 @@ impl World {
 
     fn start(&mut self, which: usize) {
         let node = &mut self.nodes[which];
-        let uplink = Uplink { name: "eth1".to_owned(), mac: node.mac, mtu: 1500 };
+        let uplink = Uplink { name: "eth1".to_owned(), mac: node.mac, mtu: 1500, buffers: 9216 };
         let ids = node.ids.take().unwrap();
         node.control = Some(Control::new(node.config.clone(), uplink, ids, self.now));
         for workload in node.config.workloads.clone() {
@@ -485,7 +485,7 @@ fn an_uplinks_new_mac_is_taken_as_ours_and_told() {
     world.start(1);
     world.pass(10);
     let mac = Mac([2, 0, 0, 0, 0x99, 1]);
-    let uplink = Uplink { name: "eth1".to_owned(), mac, mtu: 1500 };
+    let uplink = Uplink { name: "eth1".to_owned(), mac, mtu: 1500, buffers: 9216 };
     world.give(0, Input::Uplink(uplink));
     world.settle();
     let vif = world.nodes[0].wanted.get(&Key::Vif(tables::VifId(0)));

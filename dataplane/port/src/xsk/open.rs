@@ -1,6 +1,7 @@
 //! Opening the socket of one queue, and sharing registrations of packet memory.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -9,12 +10,12 @@ use std::{
 
 use sys::{
     memory::{Chunk, Memory},
-    xsk::{BindMode, Rings, Socket},
+    xsk::{BindMode, MultiBuffer, Rings, Socket},
 };
 
 use crate::{FramePool, PortMode, PortStatistics};
 
-use super::XskPort;
+use super::{XskPort, rx::Gathering, tx};
 
 /// How long a queue may stay busy after its last socket was closed. The kernel takes 1 to 45 ms,
 /// longer while packets sent by that socket wait in a queue of the device.
@@ -36,6 +37,15 @@ pub enum SendBudget {
     KernelDefault,
 }
 
+/// Whether packets may lie in several chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LargePackets {
+    /// If the kernel and the device can.
+    IfPossible,
+    /// Never: what an older kernel does. Packets larger than a chunk are dropped whole.
+    Never,
+}
+
 /// What a port may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct XskConfig {
@@ -49,6 +59,8 @@ pub struct XskConfig {
     pub send_frames: usize,
     /// Whether to raise the number of packets a send call takes.
     pub send_budget: SendBudget,
+    /// Whether packets may lie in several chunks.
+    pub large_packets: LargePackets,
 }
 
 impl XskConfig {
@@ -71,6 +83,7 @@ impl XskConfig {
             receive_frames: frames,
             send_frames: frames,
             send_budget: SendBudget::IfPossible,
+            large_packets: LargePackets::IfPossible,
         }
     }
 }
@@ -96,15 +109,30 @@ pub struct OpenError {
 #[derive(Debug)]
 pub struct Umem {
     memory: Arc<Memory>,
-    /// Bound sockets of the shared registration. Whoever binds to share, or closes a socket,
-    /// holds the lock, so that a close is never delayed by a descriptor in use here.
-    sharing: Mutex<Vec<Weak<OwnedFd>>>,
+    /// Whoever binds to share, or closes a socket, holds the lock, so that a close is never delayed by a descriptor in
+    /// use here.
+    sharing: Mutex<Sharing>,
+}
+
+/// The shared registration.
+#[derive(Debug)]
+struct Sharing {
+    /// Bound sockets.
+    members: Vec<Weak<OwnedFd>>,
+    /// What the first has bound with, and the others have inherited.
+    multi_buffer: MultiBuffer,
 }
 
 impl Umem {
     /// For the memory of a pool.
     pub fn new(memory: &Arc<Memory>) -> Arc<Umem> {
-        Arc::new(Umem { memory: Arc::clone(memory), sharing: Mutex::default() })
+        let sharing = Sharing { members: Vec::new(), multi_buffer: MultiBuffer::Off };
+        Arc::new(Umem { memory: Arc::clone(memory), sharing: Mutex::new(sharing) })
+    }
+
+    /// Bytes of a chunk.
+    pub(super) fn chunk_size(&self) -> usize {
+        self.memory.chunk_size() as usize
     }
 
     /// Closes a socket; `back` gets the chunks the kernel still had. Returns how many did not
@@ -112,31 +140,63 @@ impl Umem {
     pub(super) fn close(&self, socket: Socket, back: impl FnMut(Chunk)) -> usize {
         let mut sharing = self.lock();
         let lost = socket.close(back);
-        sharing.retain(|member| member.strong_count() > 0);
+        sharing.members.retain(|member| member.strong_count() > 0);
         lost
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<OwnedFd>>> {
+    fn lock(&self) -> MutexGuard<'_, Sharing> {
         self.sharing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One attempt to bind to share; the first of a group registers.
-    fn bind_sharing(&self, to: &Queue<'_>, socket: &mut Socket, own: &mut bool) -> io::Result<()> {
+    /// One attempt to bind to share; the first of a group registers. Who wants no large packets does not join a group
+    /// that takes them.
+    fn bind_sharing(
+        &self,
+        to: &Queue<'_>,
+        socket: &mut Socket,
+        own: &mut bool,
+        large_packets: LargePackets,
+    ) -> io::Result<MultiBuffer> {
         let mut sharing = self.lock();
-        let other = if *own { None } else { sharing.iter().find_map(Weak::upgrade) };
-        match &other {
-            Some(other) => socket.bind_shared(to.ifindex, to.queue, other.as_fd())?,
-            None => {
-                if !*own {
-                    socket.register()?;
-                    *own = true;
-                }
-                socket.bind(to.ifindex, to.queue, BindMode::Copy)?;
-            }
+        let joins = !*own
+            && (large_packets == LargePackets::IfPossible
+                || sharing.multi_buffer == MultiBuffer::Off);
+        let other = if joins { sharing.members.iter().find_map(Weak::upgrade) } else { None };
+        if let Some(other) = &other {
+            socket.bind_shared(to.ifindex, to.queue, other.as_fd())?;
+            sharing.members.push(Arc::downgrade(socket.shared_fd()));
+            return Ok(sharing.multi_buffer);
         }
-        sharing.push(Arc::downgrade(socket.shared_fd()));
-        Ok(())
+        if !*own {
+            socket.register()?;
+            *own = true;
+        }
+        let first = sharing.members.iter().all(|member| member.strong_count() == 0);
+        let multi_buffer = bind_own(to, socket, BindMode::Copy, large_packets)?;
+        if first {
+            sharing.multi_buffer = multi_buffer;
+            sharing.members.push(Arc::downgrade(socket.shared_fd()));
+        }
+        Ok(multi_buffer)
     }
+}
+
+/// One attempt to bind with a registration of its own, with several buffers to a packet if that is wanted and can be.
+fn bind_own(
+    to: &Queue<'_>,
+    socket: &mut Socket,
+    mode: BindMode,
+    large_packets: LargePackets,
+) -> io::Result<MultiBuffer> {
+    if large_packets == LargePackets::IfPossible {
+        match socket.bind(to.ifindex, to.queue, mode, MultiBuffer::On) {
+            Ok(()) => return Ok(MultiBuffer::On),
+            Err(error) if matches!(error.raw_os_error(), Some(EOPNOTSUPP | EINVAL)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    socket.bind(to.ifindex, to.queue, mode, MultiBuffer::Off)?;
+    Ok(MultiBuffer::Off)
 }
 
 /// Which queue, and whether its socket has flags of its own.
@@ -182,13 +242,16 @@ pub(super) fn open(
         memory: socket.ring_bytes() + umem.memory.chunks() as usize * KERNEL_BYTES_PER_CHUNK,
         socket: Some(socket),
         umem: Arc::clone(umem),
-        config,
         mode: to.mode,
         features: Vec::new(),
         missing: Vec::new(),
         receiving: 0,
         sending: 0,
-        in_oversize: false,
+        multi_buffer: MultiBuffer::Off,
+        gathering: Gathering::Nothing,
+        send_limit: config.send_frames,
+        backlog: VecDeque::with_capacity(tx::BACKLOG),
+        config,
         statistics: PortStatistics::default(),
     };
     port.refill(pool);
@@ -219,27 +282,28 @@ const EOPNOTSUPP: i32 = 95;
 impl XskPort {
     fn bind(&mut self, to: &Queue<'_>) -> io::Result<()> {
         let Some(socket) = &mut self.socket else { return Ok(()) };
-        match to.registration {
+        let large = self.config.large_packets;
+        self.multi_buffer = match to.registration {
             Registration::Shared => {
                 let mut own = false;
                 let umem = &self.umem;
-                patiently(|| umem.bind_sharing(to, socket, &mut own))
+                patiently(|| umem.bind_sharing(to, socket, &mut own, large))?
             }
             Registration::OwnCopy => {
                 socket.register()?;
-                patiently(|| socket.bind(to.ifindex, to.queue, BindMode::Copy))
+                patiently(|| bind_own(to, socket, BindMode::Copy, large))?
             }
             Registration::OwnZeroCopy => {
                 socket.register()?;
-                let (index, queue) = (to.ifindex, to.queue);
-                match patiently(|| socket.bind(index, queue, BindMode::ZeroCopy)) {
+                match patiently(|| bind_own(to, socket, BindMode::ZeroCopy, large)) {
                     Err(error) if matches!(error.raw_os_error(), Some(EOPNOTSUPP | EINVAL)) => {
-                        patiently(|| socket.bind(index, queue, BindMode::Copy))
+                        patiently(|| bind_own(to, socket, BindMode::Copy, large))?
                     }
-                    outcome => outcome,
+                    outcome => outcome?,
                 }
             }
-        }
+        };
+        Ok(())
     }
 
     /// Asks for what not every kernel or device has.
@@ -254,11 +318,13 @@ impl XskPort {
             SendBudget::KernelDefault => false,
         };
         if budget { &mut self.features } else { &mut self.missing }.push("send-budget");
+        let large = self.multi_buffer == MultiBuffer::On;
+        if large { &mut self.features } else { &mut self.missing }.push("multi-buffer");
     }
 }
 
 /// Repeats `attempt` while it answers that the queue is busy, for up to [`BUSY_FOR`].
-fn patiently(mut attempt: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let deadline = Instant::now() + BUSY_FOR;
     loop {
         match attempt() {

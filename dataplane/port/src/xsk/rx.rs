@@ -4,6 +4,49 @@ use crate::{Burst, Frame, FramePool};
 
 use super::XskPort;
 
+/// A packet of several chunks on its way into a large frame.
+#[derive(Debug)]
+pub(super) enum Gathering {
+    /// The next chunk begins a packet.
+    Nothing,
+    /// Of the packet there is this so far.
+    Some(Frame),
+    /// The packet is lost: no large frame was free, or it is larger than one.
+    Lost,
+}
+
+impl Gathering {
+    /// Frames it holds.
+    pub(super) fn held(&self) -> usize {
+        usize::from(matches!(self, Gathering::Some(_)))
+    }
+
+    /// Ends the packet; what there is of it.
+    pub(super) fn end(&mut self) -> Option<Frame> {
+        match std::mem::replace(self, Gathering::Nothing) {
+            Gathering::Some(frame) => Some(frame),
+            Gathering::Nothing | Gathering::Lost => None,
+        }
+    }
+
+    /// Puts the next part of the packet behind what there is.
+    fn add(&mut self, part: &[u8], pool: &mut FramePool) {
+        let frame = match std::mem::replace(self, Gathering::Lost) {
+            Gathering::Nothing => pool.take_large(),
+            Gathering::Some(frame) => Some(frame),
+            Gathering::Lost => None,
+        };
+        let Some(mut frame) = frame else { return };
+        match frame.extend(part.len()) {
+            Ok(room) => {
+                room.copy_from_slice(part);
+                *self = Gathering::Some(frame);
+            }
+            Err(_) => pool.give(frame),
+        }
+    }
+}
+
 impl XskPort {
     /// Appends received frames up to the capacity of `burst`.
     pub(super) fn take_received(&mut self, pool: &mut FramePool, burst: &mut Burst) -> usize {
@@ -14,11 +57,15 @@ impl XskPort {
             let Some(received) = socket.receive() else { break };
             taken += 1;
             let frame = Frame::from_parts(received.chunk, received.offset, received.length);
-            // Packets in several chunks were not asked for; one that comes is dropped whole.
-            if received.continued || self.in_oversize {
-                self.in_oversize = received.continued;
-                self.statistics.rx_dropped += u64::from(!received.continued);
+            if received.continued || !matches!(self.gathering, Gathering::Nothing) {
+                self.gathering.add(frame.data(), pool);
                 pool.give(frame);
+                if !received.continued {
+                    match self.gathering.end() {
+                        Some(frame) => burst.push(frame),
+                        None => self.statistics.rx_dropped += 1,
+                    }
+                }
                 continue;
             }
             burst.push(frame);

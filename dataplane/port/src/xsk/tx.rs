@@ -1,6 +1,8 @@
 //! To the kernel: frames are queued, sent by a call that takes a limited number, and completed.
 
-use sys::xsk::Socket;
+use arrayvec::ArrayVec;
+use sys::memory::Chunk;
+use sys::xsk::{MultiBuffer, Socket};
 
 use crate::{Frame, FramePool};
 
@@ -19,12 +21,17 @@ enum Progress {
     Stuck,
 }
 
+/// Frames that may wait for `flush` to copy them into chunks.
+pub(super) const BACKLOG: usize = 64;
+
+/// Chunks a packet may have: what the kernel can hang on one of its buffers.
+const PARTS: usize = 17;
+
 impl XskPort {
     /// Queues a frame if the port may hold another and the kernel has a slot for it.
     pub(super) fn queue(&mut self, frame: Frame) -> Result<(), Frame> {
-        if self.sending >= self.config.send_frames {
-            self.statistics.tx_refused += 1;
-            return Err(frame);
+        if self.sending >= self.send_limit {
+            return self.queue_behind(frame);
         }
         let Some(socket) = &mut self.socket else { return Err(frame) };
         let (chunk, start, length) = frame.into_parts();
@@ -33,11 +40,65 @@ impl XskPort {
                 self.sending += 1;
                 Ok(())
             }
-            Err(chunk) => {
-                self.statistics.tx_refused += 1;
-                Err(Frame::from_parts(chunk, start, length))
-            }
+            Err(chunk) => self.queue_large(Frame::from_parts(chunk, start, length)),
         }
+    }
+
+    /// The port has as many as it may, or a large frame waits and what comes after it has to stay behind it.
+    #[cold]
+    fn queue_behind(&mut self, frame: Frame) -> Result<(), Frame> {
+        if self.backlog.is_empty() || self.backlog.len() >= BACKLOG {
+            self.statistics.tx_refused += 1;
+            return Err(frame);
+        }
+        if frame.is_large() {
+            return self.queue_large(frame);
+        }
+        self.backlog.push_back(frame);
+        Ok(())
+    }
+
+    /// What the socket does not take: the ring is full, or the frame lies elsewhere because it is large.
+    #[cold]
+    fn queue_large(&mut self, frame: Frame) -> Result<(), Frame> {
+        if frame.train().is_some() {
+            return Err(frame);
+        }
+        let most = match self.multi_buffer {
+            MultiBuffer::On => PARTS.min(self.config.send_frames),
+            MultiBuffer::Off => 1,
+        };
+        if !frame.is_large() || self.parts(&frame) > most || self.backlog.len() >= BACKLOG {
+            self.statistics.tx_refused += 1;
+            return Err(frame);
+        }
+        self.backlog.push_back(frame);
+        self.send_limit = 0;
+        Ok(())
+    }
+
+    /// Chunks that a frame's packet needs.
+    fn parts(&self, frame: &Frame) -> usize {
+        frame.len().div_ceil(self.umem.chunk_size()).max(1)
+    }
+
+    /// Copies large frames into chunks and queues them, and what waits behind them, as far as there is room.
+    #[cold]
+    fn send_backlog(&mut self, pool: &mut FramePool) {
+        while let Some(frame) = self.backlog.pop_front() {
+            let parts = self.parts(&frame);
+            let Some(socket) = &mut self.socket else { return pool.give(frame) };
+            let room = (socket.send_room() as usize)
+                .min(self.config.send_frames.saturating_sub(self.sending));
+            let sent = parts <= room && send_parts(socket, &frame, self.umem.chunk_size(), pool);
+            if !sent {
+                self.backlog.push_front(frame);
+                return;
+            }
+            self.sending += parts;
+            pool.give(frame);
+        }
+        self.send_limit = self.config.send_frames;
     }
 
     /// Sends what is queued and takes completed frames back.
@@ -45,6 +106,10 @@ impl XskPort {
     /// Calls again while the kernel makes progress, so a burst of any length leaves in one flush;
     /// when it makes none, the rest stays queued for the next.
     pub(super) fn send_queued(&mut self, pool: &mut FramePool) {
+        if self.send_limit == 0 {
+            self.take_completed(pool);
+            self.send_backlog(pool);
+        }
         if self.sending == 0 {
             return;
         }
@@ -80,6 +145,34 @@ impl XskPort {
             self.sending -= completed;
         }
     }
+}
+
+/// Queues the packet in chunks of its own, for which there is room; `false`, and nothing is queued, if the pool has not
+/// as many.
+fn send_parts(socket: &mut Socket, frame: &Frame, size: usize, pool: &mut FramePool) -> bool {
+    let mut chunks = ArrayVec::<(Chunk, u16), PARTS>::new();
+    for part in frame.data().chunks(size).take(PARTS) {
+        let Some(copy) = pool.take() else { break };
+        let mut chunk = copy.into_parts().0;
+        if let Some(room) = chunk.bytes_mut().get_mut(..part.len()) {
+            room.copy_from_slice(part);
+        }
+        chunks.push((chunk, u16::try_from(part.len()).unwrap_or(0)));
+    }
+    let whole = chunks.iter().map(|(_, length)| usize::from(*length)).sum::<usize>() == frame.len();
+    let last = chunks.len().saturating_sub(1);
+    for (index, (chunk, length)) in chunks.into_iter().enumerate() {
+        let sent = match index {
+            _ if !whole => Err(chunk),
+            _ if index == last => socket.send(chunk, 0, length),
+            _ => socket.send_part(chunk, 0, length),
+        };
+        if let Err(chunk) = sent {
+            debug_assert!(!whole, "there was room");
+            pool.give(Frame::empty(chunk));
+        }
+    }
+    whole
 }
 
 /// One send call, judged by what the kernel took rather than by what it answered: `EAGAIN` means

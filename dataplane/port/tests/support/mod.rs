@@ -104,7 +104,17 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) fn new(frames: u32) -> Bed {
-        let pools = FramePools::new(Memory::new(frames, 2048, "port-test").unwrap(), 1);
+        Bed::on(FramePools::new(Memory::new(frames, 2048, "port-test").unwrap(), 1))
+    }
+
+    /// The same with large frames beside.
+    pub(crate) fn with_large(frames: u32, large: u32) -> Bed {
+        let memory = Memory::new(frames, 2048, "port-test").unwrap();
+        let large = Memory::large(large, "port-test").unwrap();
+        Bed::on(FramePools::with_large(memory, large, 1))
+    }
+
+    fn on(pools: FramePools) -> Bed {
         let heartbeat = Heartbeat::new().unwrap();
         let beat = heartbeat.beat(0).unwrap();
         beat.beat(monotonic_ns());
@@ -154,7 +164,7 @@ impl Bed {
 
     /// A frame of `length` bytes that carries `number`.
     pub(crate) fn numbered(&mut self, number: u32, length: usize) -> Frame {
-        let mut frame = self.pool.take().expect("a free frame");
+        let mut frame = self.pool.take_for(length).expect("a free frame");
         frame.fill(&numbered(number, length)).unwrap();
         frame
     }
@@ -207,7 +217,9 @@ const MARK: [u8; 4] = *b"numb";
 pub(crate) fn numbered(number: u32, length: usize) -> Vec<u8> {
     let mut packet = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 9], &[0x88, 0xb5], &MARK].concat();
     packet.extend(number.to_be_bytes());
-    packet.resize(length.max(60), 0x5a);
+    let filling = (packet.len()..length.max(60)).map(|i| u8::try_from(i * 7 % 251).unwrap());
+    let filling: Vec<u8> = filling.collect();
+    packet.extend(filling);
     packet
 }
 

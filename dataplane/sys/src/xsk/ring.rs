@@ -129,6 +129,12 @@ impl<T: Slot> Producer<T> {
         true
     }
 
+    /// Slots that can be written now.
+    pub(super) fn room(&mut self) -> u32 {
+        self.freed = self.ring.consumer().load(Ordering::Acquire);
+        self.ring.size - self.written.wrapping_sub(self.freed)
+    }
+
     /// Shows the kernel what was written.
     #[inline]
     pub(super) fn submit(&mut self) {

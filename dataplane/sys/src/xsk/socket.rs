@@ -44,7 +44,16 @@ pub enum BindMode {
     ZeroCopy,
 }
 
-/// A received packet: its chunk and where in it the packet lies.
+/// Whether a packet may lie in several chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MultiBuffer {
+    /// In one only: the kernel drops what is larger.
+    Off,
+    /// In as many as it needs (`XDP_USE_SG`, Linux 6.6).
+    On,
+}
+
+/// A received packet, or a part of one: its chunk and where in it the packet lies.
 #[derive(Debug)]
 pub struct Received {
     /// The chunk, ours again.
@@ -132,13 +141,24 @@ impl Socket {
     ///
     /// # Errors
     /// `EBUSY` while the queue belongs to another socket, for some milliseconds also after that
-    /// one was closed; `EOPNOTSUPP` if the device cannot do zero-copy.
-    pub fn bind(&mut self, ifindex: u32, queue: u32, mode: BindMode) -> io::Result<()> {
+    /// one was closed; `EOPNOTSUPP` if the device cannot do zero-copy, or not with several buffers; `EINVAL` also from a
+    /// kernel that does not know several buffers.
+    pub fn bind(
+        &mut self,
+        ifindex: u32,
+        queue: u32,
+        mode: BindMode,
+        multi_buffer: MultiBuffer,
+    ) -> io::Result<()> {
         let mode = match mode {
             BindMode::Copy => SocketAddrXdpFlags::XDP_COPY,
             BindMode::ZeroCopy => SocketAddrXdpFlags::XDP_ZEROCOPY,
         };
-        let flags = mode | SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP;
+        let several = match multi_buffer {
+            MultiBuffer::Off => SocketAddrXdpFlags::empty(),
+            MultiBuffer::On => SocketAddrXdpFlags::XDP_USE_SG,
+        };
+        let flags = mode | several | SocketAddrXdpFlags::XDP_USE_NEED_WAKEUP;
         bind(&*self.fd, &SocketAddrXdp::new(flags, ifindex, queue))?;
         self.learn_mode()
     }
@@ -267,13 +287,37 @@ impl Socket {
     /// memory.
     #[inline]
     pub fn send(&mut self, chunk: Chunk, offset: u16, length: u16) -> Result<(), Chunk> {
+        self.send_with(chunk, offset, length, XdpDescOptions::empty())
+    }
+
+    /// The same for a part of a packet that goes on in the next chunk. Look at [`Socket::send_room`] first: a packet
+    /// begun is to be ended before [`Socket::submit_send`].
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub fn send_part(&mut self, chunk: Chunk, offset: u16, length: u16) -> Result<(), Chunk> {
+        self.send_with(chunk, offset, length, XdpDescOptions::XDP_PKT_CONTD)
+    }
+
+    /// How many chunks can be queued now.
+    pub fn send_room(&mut self) -> u32 {
+        self.send.room()
+    }
+
+    #[inline]
+    fn send_with(
+        &mut self,
+        chunk: Chunk,
+        offset: u16,
+        length: u16,
+        options: XdpDescOptions,
+    ) -> Result<(), Chunk> {
         let base = self.memory.offset(&chunk);
         let end = u32::from(offset) + u32::from(length);
         if base >= self.memory.used() || end > chunk.size() {
             return Err(chunk);
         }
         let addr = base as u64 + u64::from(offset);
-        let options = XdpDescOptions::empty();
         if !self.send.write(XdpDesc { addr, len: u32::from(length), options }) {
             return Err(chunk);
         }
@@ -362,6 +406,17 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Whether the kernel knows packets of several buffers (Linux 6.6). Devices in the driver's mode need not.
+///
+/// # Errors
+/// What it answers to a socket.
+pub fn knows_multi_buffer() -> io::Result<bool> {
+    let fd = socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    // Flags are looked at before the device, and there is no device 0.
+    let flags = SocketAddrXdpFlags::XDP_COPY | SocketAddrXdpFlags::XDP_USE_SG;
+    Ok(bind(&fd, &SocketAddrXdp::new(flags, 0, 0)) != Err(Errno::INVAL))
 }
 
 /// Which chunks the kernel has: one bit each.

@@ -107,9 +107,6 @@ pub(crate) fn open(ground: &Ground, order: &Order) -> Result<Opened, String> {
     if order.kind != VifKind::Physical {
         silence_ipv6(name);
     }
-    if let Some(warning) = too_long(name, sys::device::mtu(name).unwrap_or(0)) {
-        tracing::warn!("{warning}");
-    }
     let speed = sys::ethtool::link_speed(name).ok();
     let driver = sys::ethtool::driver(name).ok();
     let mut pool = ground.pools.pool();
@@ -122,6 +119,10 @@ pub(crate) fn open(ground: &Ground, order: &Order) -> Result<Opened, String> {
         ports.push((u16::try_from(queue).unwrap_or(u16::MAX), worker, port));
         Ok(())
     });
+    let one_buffer = ports.iter().any(|(_, _, port)| port.info().missing.contains(&MULTI_BUFFER));
+    if let Some(warning) = too_long(name, sys::device::mtu(name).unwrap_or(0), one_buffer) {
+        tracing::warn!("{warning}");
+    }
     let result = Opened { device: Device::Found(Box::new(device)), queues: ports, speed, driver };
     if let Err(message) = opened {
         result.close(&ground.pools);
@@ -199,13 +200,16 @@ fn share(wish: usize, free: usize) -> Option<usize> {
     (share >= port::BURST).then_some(share)
 }
 
-/// What to say of a device whose packets may be longer than a buffer: the kernel drops those, and only its own counters
-/// tell.
-fn too_long(device: &str, mtu: u32) -> Option<String> {
-    let most = u32::from(limits::MTU);
+/// The feature of a port that takes packets of several buffers.
+const MULTI_BUFFER: &str = "multi-buffer";
+
+/// What to say of a device whose packets may be longer than its port takes: the kernel drops those, and only its own
+/// counters tell.
+fn too_long(device: &str, mtu: u32, one_buffer: bool) -> Option<String> {
+    let most = u32::from(if one_buffer { limits::ONE_BUFFER_MTU } else { limits::MTU });
     (mtu > most).then(|| {
         format!(
-            "{device}: its MTU is {mtu}; packets for the vRouter longer than {most} bytes are dropped (rx_dropped)"
+            "{device}: its MTU is {mtu}; packets for the vRouter longer than {most} bytes may be dropped (rx_dropped)"
         )
     })
 }
@@ -240,8 +244,9 @@ mod tests {
 
     #[test]
     fn a_device_with_packets_longer_than_a_buffer_is_warned_of() {
-        assert_eq!(too_long("eth1", 1500), None);
-        let warning = too_long("eth1", 9000).unwrap();
+        assert_eq!(too_long("eth1", 1500, true), None);
+        assert_eq!(too_long("eth1", 9000, false), None);
+        let warning = too_long("eth1", 9000, true).unwrap();
         assert!(warning.contains("eth1: its MTU is 9000") && warning.contains("1778"), "{warning}");
     }
 
