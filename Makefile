@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: help deps build demo demo-clean test check bench clean
+.PHONY: help deps build demo demo-clean test check bench fuzz deep clean
 
 CARGO ?= cargo
 
@@ -11,6 +11,8 @@ help:
 	@echo "make demo KEEP=1   the same, leaves it standing; make demo-clean removes it"
 	@echo "make test          every test: unit, property, graph, end to end in network namespaces"
 	@echo "make check         format, lints, crate directions, licences and advisories"
+	@echo "make fuzz SECS=60  each fuzz target under libFuzzer for so long (ONLY=target for one)"
+	@echo "make deep          Miri, and all interleavings of what threads share"
 	@echo "make bench         measurements; rows in target/bench/summary.json"
 
 deps:
@@ -23,7 +25,16 @@ demo: FOR = demo
 demo: build
 	@KEEP=$(KEEP) target/release/demo run
 
-demo-clean:
+demo-SECS ?= 60
+fuzz: FOR = fuzz
+fuzz: deps
+	@$(CARGO) run --locked -q -p xtask -- fuzz $(SECS) $(ONLY)
+
+deep: FOR = deep
+deep: deps
+	@$(CARGO) run --locked -q -p xtask -- deep
+
+clean:
 	@target/release/demo clean
 
 test: FOR = test
@@ -37,6 +48,15 @@ check:
 bench: FOR = bench
 bench: deps
 	@$(CARGO) run --locked -q -p xtask -- bench
+
+SECS ?= 60
+fuzz: FOR = fuzz
+fuzz: deps
+	@$(CARGO) run --locked -q -p xtask -- fuzz $(SECS) $(ONLY)
+
+deep: FOR = deep
+deep: deps
+	@$(CARGO) run --locked -q -p xtask -- deep
 
 clean:
 	$(CARGO) clean

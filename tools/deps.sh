@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing on a Debian 12 for one purpose (build, demo, test, bench, check), and says what.
+# Installs what is missing on a Debian 12 for one purpose (build, demo, test, bench, check, fuzz, deep), and says what.
 set -euo pipefail
 
 build="clang llvm libelf-dev zlib1g-dev libbpf-dev pkg-config gcc make"
@@ -12,9 +12,9 @@ build) want=$build ;;
 demo) want=$demo ;;
 test) want=$test ;;
 bench) want=$bench ;;
-check) want=$build ;;
+check | fuzz | deep) want=$build ;;
 *)
-    echo "usage: tools/deps.sh build|demo|test|bench|check" >&2
+    echo "usage: tools/deps.sh build|demo|test|bench|check|fuzz|deep" >&2
     exit 2
     ;;
 esac
@@ -55,4 +55,16 @@ fi
 if [ "${1:-build}" = check ] && ! cargo deny --version >/dev/null 2>&1; then
     echo "deps: installing cargo-deny (cargo install)"
     cargo install --locked --quiet cargo-deny
+fi
+
+if [ "${1:-build}" = fuzz ] && ! cargo bolero --version >/dev/null 2>&1; then
+    echo "deps: installing cargo-bolero (cargo install)"
+    cargo install --locked --quiet cargo-bolero
+fi
+
+# Miri is a component of a nightly toolchain. Without one `make deep` skips it and says so.
+if [ "${1:-build}" = deep ] && command -v rustup >/dev/null && rustup toolchain list | grep -q '^nightly' &&
+    ! cargo +nightly miri --version >/dev/null 2>&1; then
+    echo "deps: adding Miri to the nightly toolchain (rustup component add)"
+    rustup component add --quiet --toolchain nightly miri rust-src >/dev/null 2>&1 || echo "deps: Miri cannot be had here"
 fi

@@ -7,6 +7,10 @@
 //! once per sleep.
 
 use std::sync::Arc;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use port::Frame;
@@ -127,6 +131,11 @@ impl Pillow {
     pub(crate) fn get_up(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
+
+    #[cfg(all(test, loom))]
+    fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed)
+    }
 }
 
 /// The rings to the other workers, by their index.
@@ -177,7 +186,7 @@ impl Peers {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -213,5 +222,110 @@ mod tests {
         assert_eq!(workers.for_hash(0), WorkerId(0));
         assert_eq!(workers.for_hash(u32::MAX / 2), WorkerId(1));
         assert_eq!(workers.for_hash(u32::MAX), WorkerId(2));
+    }
+}
+
+/// All interleavings of a sleeper and its senders: `make deep`. The ring is the word that a sender stores after its
+/// parcel and the sleeper looks at, as in `rtrb`.
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    /// Counts wakes, as an eventfd does: one that comes before the wait ends the wait.
+    struct EventFd(AtomicUsize);
+
+    impl Wake for EventFd {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    struct Scene {
+        pillow: Pillow,
+        bell: Bell,
+        wakes: Arc<EventFd>,
+        ring: Arc<AtomicUsize>,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let (pillow, wakes) = (Pillow::new(), Arc::new(EventFd(AtomicUsize::new(0))));
+            let bell = pillow.bell(Arc::clone(&wakes) as Arc<dyn Wake>);
+            Scene { pillow, bell, wakes, ring: Arc::new(AtomicUsize::new(0)) }
+        }
+
+        fn sender(&self) -> impl Fn() + 'static {
+            let (bell, ring) = (self.bell.clone(), Arc::clone(&self.ring));
+            move || {
+                ring.fetch_add(1, Ordering::Release);
+                bell.ring();
+            }
+        }
+
+        /// As `Worker::lie_down`: whether it sleeps.
+        fn lies_down(&self) -> bool {
+            self.pillow.lie_down();
+            let work = self.ring.load(Ordering::Acquire) != 0;
+            if work {
+                self.pillow.get_up();
+            }
+            !work
+        }
+    }
+
+    #[test]
+    fn loom_a_sleeper_and_a_sender_cannot_miss_each_other() {
+        loom::model(|| {
+            let scene = Scene::new();
+            let sender = thread::spawn(scene.sender());
+            let sleeps = scene.lies_down();
+            sender.join().expect("the sender ends");
+            let woken = scene.wakes.0.load(Ordering::Acquire);
+            assert!(!sleeps || woken == 1, "sleeps on a full ring");
+        });
+    }
+
+    #[test]
+    fn loom_two_senders_wake_a_sleeper_once() {
+        loom::model(|| {
+            let scene = Scene::new();
+            let senders = [thread::spawn(scene.sender()), thread::spawn(scene.sender())];
+            let sleeps = scene.lies_down();
+            for sender in senders {
+                sender.join().expect("the sender ends");
+            }
+            let woken = scene.wakes.0.load(Ordering::Acquire);
+            assert!(woken <= 1, "a bell rings once a sleep");
+            assert!(!sleeps || woken == 1, "sleeps on a full ring");
+        });
+    }
+
+    /// A bell that rings for a sleep that was already broken off must not take the next one's.
+    #[test]
+    fn loom_a_late_bell_does_not_spoil_the_next_sleep() {
+        loom::model(|| {
+            let scene = Scene::new();
+            let (first, second) = (scene.sender(), scene.sender());
+            let sender = thread::spawn(move || {
+                first();
+                second();
+            });
+            let mut taken = 0;
+            for _ in 0..2 {
+                if scene.lies_down() {
+                    break;
+                }
+                // A turn: takes what is there.
+                taken += scene.ring.swap(0, Ordering::Acquire);
+            }
+            sender.join().expect("the sender ends");
+            let waits = scene.ring.load(Ordering::Acquire);
+            assert_eq!(taken + waits, 2, "nothing is lost");
+            let woken = scene.wakes.0.load(Ordering::Acquire) > 0;
+            let awake = !scene.pillow.is_asleep();
+            assert!(waits == 0 || woken || awake, "sleeps on a full ring");
+        });
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::command;
 
-/// (crate, what it may use). `tests` and `benches` may use all.
+/// (crate, what it may use). `tests`, `fuzz` and `benches` may use all.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("sys", &[]),
@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cli", &["api"]),
     ("xtask", &[]),
 ];
-const MAY_USE_ALL: &[&str] = &["benches", "tests"];
+const MAY_USE_ALL: &[&str] = &["benches", "fuzz", "tests"];
 
 /// Every direction that the workspace takes and the list does not allow.
 pub(crate) fn violations() -> Result<Vec<String>> {

@@ -239,8 +239,7 @@ fn sizes() -> Vec<Row> {
                 }
             }),
             "whole or counted, never cut",
-        )
-        .until("frames of more than one buffer"),
+        ),
         Row::made(
             "mk-H15-partial-checksum",
             VIF3,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -611,18 +611,50 @@ pub fn assert_sums(ip: &[u8]) {
 
 // ------------------------------------------------------------------------------------------------------ captures
 
-/// The packets of a capture in this folder.
+/// The workspace this crate is in; `file!` and the shared folder are found from it.
+fn workspace() -> &'static Path {
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    folders.find(|folder| folder.join("Cargo.lock").is_file()).expect("the crate is in a workspace")
+}
+
+/// The folder with the captures that are part of the project.
+fn own_captures() -> PathBuf {
+    workspace().join("dataplane/engine/tests/captures")
+}
+
+/// The captures that are part of the project.
+pub fn captures_here() -> Vec<PathBuf> {
+    std::fs::read_dir(own_captures()).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// The packets of one of them.
 pub fn capture(name: &str) -> Vec<Vec<u8>> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/captures").join(name);
-    port::read_capture(&path).unwrap()
+    packets_of(&own_captures().join(name))
+}
+
+/// The packets of a capture file of either format, whatever its headers claim about times and wire lengths.
+pub fn packets_of(path: &Path) -> Vec<Vec<u8>> {
+    let open = || std::fs::File::open(path).unwrap();
+    let mut packets = Vec::new();
+    if let Ok(mut reader) = pcap_file::pcap::PcapReader::new(open()) {
+        while let Some(packet) = reader.next_raw_packet() {
+            packets.push(packet.unwrap().data.into_owned());
+        }
+    } else {
+        let mut reader = pcap_file::pcapng::PcapNgReader::new(open()).unwrap();
+        while let Some(block) = reader.next_block() {
+            if let pcap_file::pcapng::Block::EnhancedPacket(packet) = block.unwrap() {
+                packets.push(packet.data.into_owned());
+            }
+        }
+    }
+    packets
 }
 
 /// The folder with captures of third parties, if this machine has it.
 pub fn shared_captures() -> Option<PathBuf> {
-    let shared = std::env::var_os("VROUTER_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
-        PathBuf::from,
-    );
+    let shared = std::env::var_os("VROUTER_SHARED")
+        .map_or_else(|| workspace().join("../shared"), PathBuf::from);
     let folder = shared.join("cases/pcaps");
     folder.is_dir().then_some(folder)
 }

@@ -1,0 +1,119 @@
+//! The engine with state: an arbitrary model changed at any time, arbitrary packets at every kind of port. Packets in
+//! and made = packets out + drops after every exchange, and every frame comes home in the end; the bench asserts it.
+//!
+//! An input is a list of records: a kind, a length of one byte (times four for packets) and that many bytes.
+
+use tables::{Key, NhFamily, Object, Op, Owner, Transport, Vif, VifFlags, VifId, VifKind, VrfId};
+use wire::Mac;
+
+use crate::dice::Dice;
+use crate::site::*;
+
+/// Records looked at in one input.
+const RECORDS: usize = 64;
+
+/// The agent's interface.
+const AGENT: VifId = VifId(5);
+
+/// Packets from the uplink.
+pub fn fabric(bytes: &[u8]) {
+    run(FABRIC, bytes);
+}
+
+/// Packets from a workload.
+pub fn tenant(bytes: &[u8]) {
+    run(VIF3, bytes);
+}
+
+/// Packets from the host's interface.
+pub fn host(bytes: &[u8]) {
+    run(HOST, bytes);
+}
+
+/// Packets from the agent's interface.
+pub fn agent(bytes: &[u8]) {
+    run(AGENT, bytes);
+}
+
+fn run(from: VifId, bytes: &[u8]) {
+    let mut dice = Dice::new(bytes);
+    let workers = 1 + usize::from(dice.byte() & 1);
+    let mut site = Site::with_frames(workers, 512);
+    furnish(&mut site);
+    for _ in 0..RECORDS {
+        if dice.is_empty() {
+            break;
+        }
+        let kind = dice.byte();
+        let length = usize::from(dice.byte());
+        match kind % 8 {
+            // The last kinds are for the other ports.
+            0..=3 => exchange(&mut site, from, dice.take(length * 4)),
+            4 => {
+                let vif = [FABRIC, HOST, VIF3, VIF4, AGENT][usize::from(kind / 8) % 5];
+                exchange(&mut site, vif, dice.take(length * 4));
+            }
+            _ => change(&mut site, &mut Dice::new(dice.take(length))),
+        }
+    }
+    site.close();
+}
+
+fn exchange(site: &mut Site, vif: VifId, packet: &[u8]) {
+    site.exchange(&[(vif, packet)]);
+}
+
+/// A transaction of a few operations. A refused one changes nothing. The ports' own interfaces stay: the bench sends
+/// through them.
+fn change(site: &mut Site, dice: &mut Dice<'_>) {
+    let mut ops = Vec::new();
+    while !dice.is_empty() && ops.len() < 8 {
+        match dice.roll::<Op>() {
+            Some(Op::Delete(Key::Vif(_))) | None => {}
+            Some(op) => ops.push(op),
+        }
+    }
+    let owner = if dice.byte() & 1 == 0 { Owner::Agent } else { Owner::Vrouterd };
+    if let Ok(changes) = site.model.apply(&ops, owner) {
+        site.writer.publish(&site.model, &changes);
+    }
+}
+
+/// The host's and the agent's interfaces, and a broadcast tree.
+fn furnish(site: &mut Site) {
+    site.add_host();
+    let Some(Object::Vif(host)) = site.model.get(&Key::Vif(HOST)) else { return };
+    let agent = Vif {
+        id: AGENT,
+        name: "pkt0".to_owned(),
+        kind: VifKind::Agent,
+        transport: Transport::Socket,
+        vrf: VrfId(0),
+        mac: Mac::GATEWAY,
+        flags: VifFlags::default(),
+        ..host
+    };
+    site.put([Object::Vif(agent)]);
+    site.open(AGENT, 0);
+    let member =
+        |next_hop: u32, label| Some(tables::Member { next_hop: tables::NhId(next_hop), label });
+    let composite = |kind, members| tables::NextHopKind::Composite { kind, members };
+    let l2 = NhFamily::Bridge;
+    site.put([
+        nh(
+            81,
+            l2,
+            RED,
+            composite(tables::CompositeKind::Encap, vec![member(30, None), member(31, None)]),
+        ),
+        nh(82, l2, RED, composite(tables::CompositeKind::Evpn, vec![member(42, Some(5001))])),
+        nh(
+            80,
+            l2,
+            RED,
+            composite(tables::CompositeKind::Multicast, vec![member(81, None), member(82, None)]),
+        ),
+        bridge(RED, Mac::BROADCAST, 80, None),
+    ]);
+    site.turn_all();
+}

@@ -1,0 +1,53 @@
+//! `make fuzz`: each target of `fuzz/tests/targets.rs` under libFuzzer for a while.
+//!
+//! libFuzzer's coverage needs nothing but stable Rust; a nightly toolchain adds AddressSanitizer. The corpus grows in
+//! `target/fuzz/corpus`; what crashes is written to `fuzz/tests/__fuzz__`, where `cargo test` finds it from then on.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::command::{command, output, root};
+
+/// Runs all targets, or one, for `seconds` each.
+pub(crate) fn run(seconds: &str, only: Option<&str>) -> Result<()> {
+    let seconds: u32 = seconds.parse().context("SECS: not a number of seconds")?;
+    let corpora = root().join("target/fuzz/corpus");
+    println!("== seeds: to {}", corpora.display());
+    let folder = corpora.to_string_lossy();
+    let seeds = ["run", "-q", "--locked", "-p", "fuzz", "--bin", "seeds", "--", &folder];
+    let named = output("cargo", &seeds)?;
+    let targets: Vec<&str> = named.lines().collect();
+    if let Some(only) = only {
+        ensure!(targets.contains(&only), "no target {only}: {targets:?}");
+    }
+    let chosen = targets.iter().filter(|target| only.is_none_or(|only| only == **target));
+    let sanitizer = if has_nightly() { "address" } else { "NONE" };
+    let mut crashed = Vec::new();
+    for target in chosen {
+        let corpus = corpora.join(target);
+        let mut arguments =
+            vec!["bolero", "test", target, "--package", "fuzz", "--sanitizer", sanitizer];
+        let (corpus, time) = (corpus.to_string_lossy().into_owned(), format!("{seconds}s"));
+        arguments.extend(["--corpus-dir", &corpus, "-T", &time, "--target-dir", "target/fuzz"]);
+        if sanitizer != "NONE" {
+            arguments.insert(0, "+nightly");
+        }
+        println!("== {target} for {seconds} s: cargo {}", arguments.join(" "));
+        let status = command("cargo", &arguments)
+            .env("FUZZ_SEEDS_ARE_GIVEN", "1")
+            .status()
+            .context("cannot run cargo")?;
+        if !status.success() {
+            crashed.push(*target);
+        }
+    }
+    if crashed.is_empty() {
+        println!("fuzz: all clean");
+        return Ok(());
+    }
+    bail!("found something: {}; the inputs are in fuzz/tests/__fuzz__", crashed.join(", "))
+}
+
+fn has_nightly() -> bool {
+    output("rustup", &["toolchain", "list"])
+        .is_ok_and(|list| list.lines().any(|line| line.starts_with("nightly")))
+}
