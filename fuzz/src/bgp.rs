@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use proto::Time;
 use proto::bgp::{
-    Action, AsWidth, ConnectionId, Dialing, Event, Family, Fsm, Message, Settings, StopReason,
-    UpdateContext, Way, decode_update, take_message,
+    Action, AsWidth, ConnectionId, Dialing, Event, Family, Fsm, Message, Relation, Settings,
+    StopReason, UpdateContext, Way, decode_update, take_message,
 };
 
 use crate::dice::Dice;
@@ -25,13 +25,13 @@ pub fn bgp_messages(bytes: &[u8]) {
 
 fn update(body: &[u8]) {
     for as_width in [AsWidth::Four, AsWidth::Two] {
-        for external in [false, true] {
+        for relation in [Relation::Internal, Relation::External] {
             let context = UpdateContext {
                 local_as: 4_200_000_001,
                 router_id: Ipv4Addr::new(192, 0, 2, 1),
                 families: vec![Family::Vpn4, Family::Vpn6, Family::Evpn],
                 as_width,
-                external,
+                relation,
             };
             match decode_update(body, &context) {
                 Ok(update) => {

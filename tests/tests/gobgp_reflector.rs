@@ -6,7 +6,7 @@ use lab::{A_ADDRESS, B_ADDRESS, Encapsulation, Gobgp, Site, SiteOptions, ping};
 const REFLECTOR: &str = "192.0.2.250";
 
 #[test]
-fn vpnv4_and_evpn_type_5_go_through_a_gobgp_route_reflector() -> Result<()> {
+fn vpnv4_and_evpn_routes_of_types_2_3_and_5_go_through_a_gobgp_route_reflector() -> Result<()> {
     if let Some(reason) = lab::missing_for_lab(&["ping", "gobgpd", "gobgp"]) {
         lab::skip(&format!("GoBGP route reflector: {reason}"));
         return Ok(());
@@ -24,8 +24,13 @@ fn vpnv4_and_evpn_type_5_go_through_a_gobgp_route_reflector() -> Result<()> {
         site.converge(encapsulation)?;
         assert_eq!(ping(site.workload("red-a")?, B_ADDRESS, 10, "0.02")?.lost, 0);
         assert_eq!(ping(site.workload("green-b")?, A_ADDRESS, 10, "0.02")?.lost, 0);
-        let family = if encapsulation == Encapsulation::Vxlan { "evpn" } else { "vpnv4" };
-        assert_eq!(reflector.paths(family)?.len(), 5, "one path for each workload");
+        let vxlan = encapsulation == Encapsulation::Vxlan;
+        let evpn = reflector.paths("evpn")?;
+        let of_type = |number| evpn.iter().filter(|path| path["nlri"]["type"] == number).count();
+        assert_eq!(reflector.paths("vpnv4")?.len(), if vxlan { 0 } else { 5 }, "each workload");
+        assert_eq!(of_type(5), if vxlan { 5 } else { 0 }, "each workload");
+        assert_eq!(of_type(2), 10, "each workload's MAC, alone and with its address");
+        assert_eq!(of_type(3), 4, "each network on each node");
     }
     Ok(())
 }

@@ -173,7 +173,10 @@ const FIRST_NEXT_HOP: u32 = 1;
 pub(crate) struct WorkloadIds {
     pub(crate) vrf: VrfId,
     pub(crate) vif: VifId,
+    /// Packets for it come under this.
     pub(crate) label: Label,
+    /// Frames for it come under this.
+    pub(crate) l2_label: Label,
     /// The Encap of packets.
     pub(crate) l3: NhId,
     /// The Encap of frames.
@@ -273,6 +276,7 @@ impl Ids {
             vrf: self.vrf(network)?,
             vif: self.vif(network, workload)?,
             label: self.label(network, workload)?,
+            l2_label: self.label_of(format!("{ENCAP_L2}{key}"))?,
             l3: self.next_hop(&format!("{ENCAP_L3}{key}"))?,
             l2: self.next_hop(&format!("{ENCAP_L2}{key}"))?,
         })
@@ -312,7 +316,18 @@ impl Ids {
     /// # Errors
     /// [`IdsError::Exhausted`].
     pub(crate) fn label(&mut self, network: &str, workload: &str) -> Result<Label, IdsError> {
-        let key = member(network, workload);
+        self.label_of(member(network, workload))
+    }
+
+    /// The label under which frames to be flooded in a network come.
+    ///
+    /// # Errors
+    /// [`IdsError::Exhausted`].
+    pub(crate) fn flood_label(&mut self, network: &str) -> Result<Label, IdsError> {
+        self.label_of(format!("{FLOOD}{network}"))
+    }
+
+    fn label_of(&mut self, key: String) -> Result<Label, IdsError> {
         let id = self.get(|p| &mut p.labels, "label", &key, limits::LABELS)?;
         Label::try_from(id).map_err(|_| exhausted("label", &key))
     }
@@ -331,10 +346,14 @@ impl Ids {
             encap.is_none_or(|key| members.contains(key))
                 && translate.is_none_or(|network| networks.contains(network))
         };
+        let label = |key: &str| match key.strip_prefix(FLOOD) {
+            Some(network) => networks.contains(network),
+            None => members.contains(key.strip_prefix(ENCAP_L2).unwrap_or(key)),
+        };
         let changes = [
             pools.vrfs.keep_only(|key| networks.contains(key), now),
             pools.vifs.keep_only(|key| members.contains(key), now),
-            pools.labels.keep_only(|key| members.contains(key), now),
+            pools.labels.keep_only(label, now),
             pools.next_hops.keep_only(next_hop, now),
         ];
         self.note(changes);
@@ -396,6 +415,8 @@ impl Ids {
 const ENCAP_L3: &str = "encap-l3:";
 const ENCAP_L2: &str = "encap-l2:";
 const TRANSLATE: &str = "translate:";
+/// What the names of labels for flooding begin with; those for frames begin like their next hops.
+const FLOOD: &str = "flood:";
 
 /// The name of a network's Translate.
 pub(crate) fn translate_name(network: &str) -> String {

@@ -38,5 +38,5 @@ mod run;
 mod stable;
 mod sync;
 
-pub use config::{Config, ConfigError};
+pub use config::{Bridging, Config, ConfigError};
 pub use run::{EarlyHangups, RunError, run};

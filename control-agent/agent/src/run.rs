@@ -1,6 +1,8 @@
 //! One process: signals, timers, and who hears of what.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +32,9 @@ pub enum RunError {
     /// The state directory cannot be used.
     #[error("{0}")]
     Ids(#[from] IdsError),
+    /// The process may not do its work.
+    #[error("{0}")]
+    Capabilities(#[from] sys::caps::Missing),
     /// The uplink cannot be used.
     #[error("{0}")]
     Uplink(String),
@@ -64,6 +69,7 @@ impl EarlyHangups {
 /// # Errors
 /// [`RunError`] when it cannot start.
 pub fn run(file: PathBuf, config: Config, early: &EarlyHangups) -> Result<(), RunError> {
+    sys::caps::check_agent()?;
     // First: it says whether another agent runs here.
     let ids = Ids::open(&config.node.state_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -81,6 +87,8 @@ struct Process {
     file: PathBuf,
     control: Control,
     connections: bgp::Connections,
+    /// Where calls are taken.
+    listening: BTreeSet<IpAddr>,
     network: mpsc::Receiver<bgp::Event>,
     workloads: mpsc::Receiver<attach::Event>,
     configs: watch::Sender<Config>,
@@ -104,15 +112,12 @@ impl Process {
         let (wishes, wishes_seen) = watch::channel(None);
         tokio::spawn(dataplane::serve(config.node.sock_dir.clone(), wishes_seen));
         tokio::spawn(attach::keep(links, uplink.clone(), configs_seen, workload_events));
-        let router_id = config.node.router_id;
-        if let Some(bgp) = &config.bgp {
-            tokio::spawn(bgp::listen(router_id, bgp.port, network_events.clone()));
-        }
         info!("node {} starts, ids in {}", config.node.name, config.node.state_dir.display());
-        Ok(Process {
+        let mut process = Process {
             file,
             control: Control::new(config, uplink, ids, Time(0)),
-            connections: bgp::Connections::new(router_id, network_events),
+            connections: bgp::Connections::new(network_events),
+            listening: BTreeSet::new(),
             network,
             workloads,
             configs,
@@ -123,7 +128,21 @@ impl Process {
             began: Instant::now(),
             unsettled: None,
             problem: None,
-        })
+        };
+        process.listen();
+        Ok(process)
+    }
+
+    /// Takes calls wherever neighbours may call; once begun, for ever.
+    fn listen(&mut self) {
+        let config = self.control.config();
+        let Some(bgp) = &config.bgp else { return };
+        for neighbor in &bgp.neighbors {
+            let local = config.local_address(neighbor.address);
+            if self.listening.insert(local) {
+                self.connections.listen(local, bgp.port);
+            }
+        }
     }
 
     async fn turn(&mut self) {
@@ -195,6 +214,7 @@ impl Process {
         }
         info!("configuration read again from {}", self.file.display());
         self.take(Input::Configure(Box::new(config.clone())));
+        self.listen();
         self.settle();
         self.configs.send_replace(config);
     }
@@ -208,7 +228,10 @@ impl Process {
     fn perform(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
-                Output::Dial(peer, port) => self.connections.dial(peer, port),
+                Output::Dial(peer, port) => {
+                    let local = self.control.config().local_address(peer);
+                    self.connections.dial(local, peer, port);
+                }
                 Output::Send(peer, id, bytes) => self.connections.send(peer, id, bytes),
                 Output::Close(peer, id) => self.connections.close(peer, id),
                 Output::Log(text) => info!("{text}"),

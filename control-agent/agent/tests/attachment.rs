@@ -296,3 +296,105 @@ fn workloads_follow_a_new_mtu_of_the_uplink() {
     must(&format!("ip -n {}-a link set eth1 mtu 1400", site.prefix));
     until("the workload's new MTU", || has(&site, "mtu 1350 "));
 }
+
+#[test]
+fn a_dual_stack_workload_has_both_addresses_and_routes_at_once_and_gets_them_back() {
+    let Some(mut site) = Site::new("6") else { return };
+    site.configure("a", "address6 = \"2001:db8:1::11\"\n");
+    let file = site.file("a", "agent.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let subnet = "gateway = \"10.1.0.1\" }";
+    let both = format!("{subnet}, {{ prefix = \"2001:db8:1::/64\", gateway = \"2001:db8:1::1\" }}");
+    fs::write(&file, text.replace(subnet, &both)).unwrap();
+    let agent = site.start("a");
+    let whole = |site: &Site| {
+        let addresses = site.inside("red-a", "addr")?;
+        let routes = site.inside("red-a", "route")? + &site.inside("red-a", "-6 route")?;
+        (addresses.contains("10.1.0.11/24")
+            && addresses.contains("2001:db8:1::11/64 scope global nodad")
+            && routes.contains("default via 10.1.0.1")
+            && routes.contains("default via 2001:db8:1::1"))
+        .then_some(())
+    };
+    until("both families", || whole(&site));
+    let addresses = site.inside("red-a", "addr").unwrap();
+    assert!(!addresses.contains("tentative"), "{addresses}");
+
+    // As vrouterd does; then as a tenant does.
+    let tap = site.taps("a")[0].split([':', '@']).nth(1).unwrap().trim().to_owned();
+    must(&format!("ip -n {}-a link set {tap} up", site.prefix));
+    site.inside("red-a", "addr add 2001:db8:1::77/64 dev eth0").unwrap();
+    site.inside("red-a", "link set eth0 down").unwrap();
+    let down = Instant::now() + Duration::from_millis(1500);
+    until("more than a pass", || (Instant::now() > down).then_some(()));
+    let link = site.inside("red-a", "link show eth0").unwrap();
+    assert!(link.contains("state DOWN"), "that is the tenant's affair: {link}");
+    assert!(!site.inside("red-a", "route").unwrap().contains("default"));
+    site.inside("red-a", "link set eth0 up").unwrap();
+    until("both families again", || whole(&site));
+
+    // Gone from the file, gone from the interface; what the tenant set stays.
+    site.inside("red-a", "addr add 2001:db8:1::77/64 dev eth0").unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("address6 = \"2001:db8:1::11\"\n", "")).unwrap();
+    must(&format!("kill -HUP {}", site.agents[agent].id()));
+    until("the address to go", || {
+        let addresses = site.inside("red-a", "addr")?;
+        (!addresses.contains("2001:db8:1::11") && addresses.contains("2001:db8:1::77"))
+            .then_some(())
+    });
+}
+
+#[test]
+fn sessions_and_routes_between_nodes_whose_endpoints_are_ipv6() {
+    let Some(mut site) = Site::new("v") else { return };
+    for (node, own, other) in [("a", 1, 2), ("b", 2, 1)] {
+        must(&format!(
+            "ip -n {}-{node} addr add 2001:db8:ffff::{own}/64 dev eth1 nodad",
+            site.prefix
+        ));
+        must(&format!("ip -n {}-{node} addr del 192.0.2.{own}/24 dev eth1", site.prefix));
+        site.configure(node, "");
+        let file = site.file(node, "agent.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let endpoint = format!("tunnel_endpoint = \"2001:db8:ffff::{own}\"\nuplink");
+        let text = text.replacen("uplink", &endpoint, 1).replacen(
+            &format!("address = \"192.0.2.{other}\""),
+            &format!("address = \"2001:db8:ffff::{other}\""),
+            1,
+        );
+        fs::write(&file, text).unwrap();
+        site.start(node);
+    }
+    for (node, far) in [("a", 2), ("b", 1)] {
+        until("convergence", || site.log(node).contains("all peers have told").then_some(()));
+        let tunnel = format!("tunnel:2001:db8:ffff::{far}:mplsoudp");
+        until("the imported route", || {
+            let ids = fs::read_to_string(site.file(node, "state/ids.json")).ok()?;
+            ids.contains(&tunnel).then_some(())
+        });
+        let link = site.inside(&format!("red-{node}"), "link show eth0").unwrap();
+        assert!(link.contains("mtu 1430 "), "the longer header: {link}");
+        assert!(!site.log(node).contains("cannot listen"), "{}", site.log(node));
+    }
+}
+
+#[test]
+fn without_its_capabilities_the_agent_ends_with_one_line() {
+    let Some(site) = Site::new("c") else { return };
+    site.configure("a", "");
+    let arguments = ["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"];
+    let output = Command::new("setpriv")
+        .args(arguments)
+        .args([env!("CARGO_BIN_EXE_vrouter-agent"), "--config"])
+        .arg(site.file("a", "agent.toml"))
+        .output();
+    let Ok(output) = output else {
+        eprintln!("skipped: no setpriv here");
+        return;
+    };
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("vrouter-agent: missing CAP_NET_ADMIN"), "{told}");
+}

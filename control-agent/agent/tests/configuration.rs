@@ -167,6 +167,56 @@ fn every_mistake_is_told_with_line_key_and_what_is_allowed() {
             "workload.interface",
             "taken",
         ),
+        (
+            "vni = 5001",
+            "vni = 5001\nbridging = \"on\"",
+            15,
+            "network.bridging",
+            "allowed are mpls, vxlan and off",
+        ),
+        (
+            "\"10.1.0.1\" }",
+            "\"10.1.0.1\" }, { prefix = \"2001:db8::1/64\", gateway = \"2001:db8::1\" }",
+            15,
+            "network.subnets.prefix",
+            "allowed is 2001:db8::/64",
+        ),
+        (
+            "\"10.1.0.1\" }",
+            "\"10.1.0.1\" }, { prefix = \"fe80::/64\", gateway = \"fe80::1\" }",
+            15,
+            "network.subnets.prefix",
+            "not link-local",
+        ),
+        (
+            "\"10.1.0.1\" }",
+            "\"10.1.0.1\" }, { prefix = \"2001:db8::/64\", gateway = \"10.1.0.1\" }",
+            15,
+            "network.subnets.gateway",
+            "allowed are IPv6 addresses",
+        ),
+        (
+            "address = \"10.1.0.11\"",
+            "address = \"10.1.0.11\"\naddress6 = \"2001:db8::11\"",
+            27,
+            "workload.address6",
+            "it has none",
+        ),
+        ("address = \"10.1.0.11\"\n", "", 24, "workload.address", "is missing; allowed are"),
+        (
+            "uplink = \"eth1\"",
+            "uplink = \"eth1\"\ntunnel_endpoint = \"fe80::1\"",
+            5,
+            "node.tunnel_endpoint",
+            "allowed are unicast",
+        ),
+        (
+            "\"192.0.2.2\"",
+            "\"2001:db8::2\"",
+            10,
+            "bgp.neighbor.address",
+            "node.tunnel_endpoint is not",
+        ),
         ("name = \"red-a\"", "name = \"red a\"", 24, "workload.name", "letters, digits"),
         (
             "uplink = \"eth1\"",
@@ -207,6 +257,55 @@ fn every_mistake_is_told_with_line_key_and_what_is_allowed() {
         assert!(message.starts_with(&format!("agent.toml:{line}: {key}: ")), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn networks_bridge_in_the_kind_of_the_best_encapsulation_unless_told_otherwise() {
+    use agent::Bridging;
+    let of = |encapsulations: &str, bridging: &str| {
+        let text = GOOD
+            .replacen("[bgp]", &format!("encapsulations = [{encapsulations}]\n[bgp]"), 1)
+            .replacen("vni = 5001", &format!("vni = 5001\n{bridging}"), 1);
+        Config::parse(Path::new("agent.toml"), &text)
+            .map(|config| config.network("red").unwrap().bridging)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(of("\"vxlan\", \"mplsoudp\"", ""), Ok(Some(Bridging::Vxlan)));
+    assert_eq!(of("\"mplsogre\", \"vxlan\"", ""), Ok(Some(Bridging::Mpls)));
+    assert_eq!(of("\"mplsogre\", \"vxlan\"", "bridging = \"vxlan\""), Ok(Some(Bridging::Vxlan)));
+    assert_eq!(of("\"vxlan\"", "bridging = \"off\""), Ok(None));
+    let refused = of("\"vxlan\"", "bridging = \"mpls\"").unwrap_err();
+    assert!(refused.contains("network.bridging") && refused.contains("mplsogre"), "{refused}");
+}
+
+#[test]
+fn a_workload_has_an_address_of_either_family_or_of_both() {
+    let both = GOOD
+        .replacen(
+            "gateway = \"10.1.0.1\" }",
+            "gateway = \"10.1.0.1\" }, { prefix = \"2001:DB8:0::/64\", gateway = \"2001:db8::1\" }",
+            1,
+        )
+        .replacen("\"10.1.0.11\"", "\"10.1.0.11\"\naddress6 = \"2001:db8::11\"", 1);
+    let config = Config::parse(Path::new("agent.toml"), &both).unwrap();
+    let red_a = config.workloads.iter().find(|w| w.name == "red-a").unwrap();
+    let addresses: Vec<String> = red_a.addresses().map(|address| address.to_string()).collect();
+    assert_eq!(addresses, ["10.1.0.11", "2001:db8::11"]);
+    let alone = both.replacen("address = \"10.1.0.11\"\n", "", 1);
+    let config = Config::parse(Path::new("agent.toml"), &alone).unwrap();
+    assert_eq!(config.workloads.iter().find(|w| w.name == "red-a").unwrap().inet, None);
+    let small = both.replacen("address6", "mtu = 1000\naddress6", 1);
+    let (_, key, message) = refusal(&small);
+    assert_eq!(key.as_deref(), Some("workload.mtu"), "{message}");
+    assert!(message.contains("1280 to"), "{message}");
+    let twice = both.replacen(
+        "name = \"green-a\"\nnetwork = \"green\"",
+        "name = \"green-a\"\nnetwork = \"red\"\naddress6 = \"2001:db8:0:0::11\"",
+        1,
+    );
+    let twice = twice.replacen("address = \"10.1.0.11\"\n", "address = \"10.1.0.12\"\n", 1);
+    let (_, key, message) = refusal(&twice);
+    assert_eq!(key.as_deref(), Some("workload.address6"), "{message}");
 }
 
 #[test]

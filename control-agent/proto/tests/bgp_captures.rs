@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use proto::bgp::{
-    AsWidth, Family, Message, MessageError, RouteUpdate, UpdateContext, decode_update, take_message,
+    AsWidth, Destination, Family, Message, MessageError, Relation, RouteUpdate, UpdateContext,
+    decode_update, take_message,
 };
 
 fn captures() -> Option<PathBuf> {
@@ -117,7 +118,7 @@ fn context(as_width: AsWidth) -> UpdateContext {
         router_id: Ipv4Addr::new(192, 0, 2, 1),
         families: vec![Family::Vpn4, Family::Vpn6, Family::Evpn],
         as_width,
-        external: true,
+        relation: Relation::External,
     }
 }
 
@@ -169,4 +170,29 @@ fn vpn_routes_of_a_provider_edge_are_read_with_labels_and_targets() {
     assert!(!routes.is_empty(), "{seen:?}");
     assert!(routes.iter().all(|r| r.key.family == Family::Vpn4));
     assert!(routes.iter().any(|r| !r.attributes.targets.is_empty()));
+}
+
+#[test]
+fn h31_mk_evpn_label_capture_has_one_station_under_three_label_fields() {
+    let Some(folder) = captures() else { return };
+    let seen = read(&folder.join("mk-H31-evpn-label.pcap"));
+    let labels: Vec<u32> = seen
+        .updates
+        .iter()
+        .flat_map(|update| &update.announced)
+        .inspect(|route| assert!(matches!(route.key.destination, Destination::Station { .. })))
+        .map(|route| route.label(route.attributes.encapsulations[0]))
+        .collect();
+    // Each update is read with either width of AS numbers; these have no path.
+    assert_eq!(labels, [5001, 5001, 5001, 5001, 80017, 80017], "{seen:?}");
+}
+
+#[test]
+fn ng_bmp_evpn_capture_has_ethernet_auto_discovery_routes_which_are_passed_over() {
+    let Some(folder) = captures() else { return };
+    let seen = read(&folder.join("ng-bmp-evpn.pcap"));
+    let families: Vec<Family> =
+        seen.updates.iter().flat_map(|update| &update.announced).map(|r| r.key.family).collect();
+    assert!(families.contains(&Family::Vpn4) && families.contains(&Family::Vpn6), "{families:?}");
+    assert!(!families.contains(&Family::Evpn));
 }

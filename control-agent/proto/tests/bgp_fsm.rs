@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proto::Time;
 use proto::bgp::{
     Action, Attributes, ConnectionId, Dialing, Encapsulation, Event, Family, Fsm, Notification,
-    Open, Origin, Report, RouteKey, Settings, StopReason, Way, encode_end_of_rib,
+    Open, Origin, Relation, Report, RouteKey, Settings, StopReason, Way, encode_end_of_rib,
 };
 
 fn settings(own: u8, peer_as: u32) -> Settings {
@@ -186,7 +186,10 @@ fn routes_of_a_lost_session_are_stale_and_go_with_end_of_rib() {
     fsm.handle(Event::Received(LATER, &open(2, |_| {})), Time(2));
     fsm.handle(Event::Received(LATER, &keepalive()), Time(2));
     let actions = fsm.handle(Event::Received(LATER, &encode_end_of_rib(Family::Vpn4)), Time(3));
-    assert!(matches!(actions[..], [Action::Routes(_), Action::Sweep(Family::Vpn4)]), "{actions:?}");
+    assert!(
+        matches!(actions[..], [Action::Routes(..), Action::Sweep(Family::Vpn4)]),
+        "{actions:?}"
+    );
 }
 
 #[test]
@@ -222,7 +225,7 @@ fn stopping_to_come_back_says_nothing_and_stopping_for_good_resets_hard() {
 #[test]
 fn after_our_restart_the_open_says_r_and_f_until_told_otherwise() {
     let mut fsm = Fsm::new(settings(1, 64512));
-    fsm.set_restarting(true);
+    fsm.restarted();
     fsm.handle(Event::Start, Time(0));
     let flags = |fsm: &mut Fsm, id| {
         let actions = fsm.handle(Event::Connected(id, Way::In), Time(0));
@@ -235,7 +238,7 @@ fn after_our_restart_the_open_says_r_and_f_until_told_otherwise() {
     };
     let forwarding = vec![(Family::Vpn4, true), (Family::Evpn, true)];
     assert_eq!(flags(&mut fsm, ID), (true, forwarding.clone()));
-    fsm.set_restarting(false);
+    fsm.converged();
     assert_eq!(flags(&mut fsm, LATER), (false, forwarding));
 }
 
@@ -251,17 +254,22 @@ fn a_malformed_route_costs_that_route_and_a_malformed_list_the_session() {
         encapsulations: vec![Encapsulation::MplsOverUdp],
         encapsulation_given: true,
         router_mac: None,
+        mobility: None,
+        flood: None,
     };
     let key = RouteKey {
         family: Family::Vpn4,
         rd: proto::bgp::Rd::from_address(Ipv4Addr::new(192, 0, 2, 2), 1),
         tag: 0,
-        prefix: proto::bgp::IpPrefix::V4("10.0.0.1/32".parse().unwrap()),
+        destination: proto::bgp::Destination::Prefix(proto::bgp::IpPrefix::V4(
+            "10.0.0.1/32".parse().unwrap(),
+        )),
     };
     let sender = proto::bgp::Sender {
         local_as: 64512,
-        external: false,
+        relation: Relation::Internal,
         as_width: proto::bgp::AsWidth::Four,
+        extended_next_hop: false,
     };
     let good =
         proto::bgp::encode_announcements(sender, Family::Vpn4, &attributes, &[(key, [0, 1, 1])]);
@@ -269,7 +277,7 @@ fn a_malformed_route_costs_that_route_and_a_malformed_list_the_session() {
     bad[26] = 7;
     let mut fsm = established(|_| {});
     let actions = fsm.handle(Event::Received(ID, &bad), Time(1));
-    let [Action::Report(_), Action::Routes(update)] = actions.as_slice() else {
+    let [Action::Report(_), Action::Routes(update, Relation::Internal)] = actions.as_slice() else {
         panic!("{actions:?}")
     };
     assert_eq!((update.withdrawn.as_slice(), update.announced.len()), (&[key][..], 0));
@@ -352,7 +360,9 @@ proptest! {
             now: Time(0),
         };
         for (which, restarted) in restarted.into_iter().enumerate() {
-            wire.ends[which].set_restarting(restarted);
+            if restarted {
+                wire.ends[which].restarted();
+            }
             wire.handle(which, Event::Start);
         }
         wire.handle(0, Event::Timer);

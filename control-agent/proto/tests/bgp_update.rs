@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proto::bgp::{
-    AdjOut, AsWidth, Attributes, Encapsulation, Family, IpPrefix, MAX_MESSAGE, Message, Origin, Rd,
-    RouteKey, RouteTarget, RouteUpdate, Segment, Sender, UpdateContext, decode_update,
-    encode_announcements, encode_end_of_rib, encode_withdrawals, take_message,
+    AdjOut, Announcement, AsWidth, Attributes, Destination, Encapsulation, Family, FloodTunnel,
+    IpPrefix, MAX_MESSAGE, Message, Mobility, Origin, Rd, Relation, RouteKey, RouteTarget,
+    RouteUpdate, Segment, Sender, UpdateContext, decode_update, encode_announcements,
+    encode_end_of_rib, encode_withdrawals, take_message,
 };
 use wire::{Mac, Prefix};
 
@@ -21,7 +22,7 @@ fn context() -> UpdateContext {
         router_id: Ipv4Addr::new(192, 0, 2, 1),
         families: vec![Family::Vpn4, Family::Vpn6, Family::Evpn],
         as_width: AsWidth::Four,
-        external: false,
+        relation: Relation::Internal,
     }
 }
 
@@ -41,7 +42,7 @@ fn a_type_5_route_gives_vni_routers_mac_and_target() {
     let update = read(&hex(H32_TYPE5), &context());
     assert_eq!(update.problems, []);
     let [route] = update.announced.as_slice() else { panic!("{update:?}") };
-    assert_eq!(route.key.prefix.to_string(), "10.10.3.0/24");
+    assert_eq!(route.key.destination.to_string(), "10.10.3.0/24");
     assert_eq!(route.key.rd.to_string(), "192.0.2.2:10");
     assert_eq!(route.label(Encapsulation::Vxlan), 6009);
     let attributes = &route.attributes;
@@ -62,11 +63,143 @@ fn a_type_5_route_without_routers_mac_is_kept_and_a_tag_is_part_of_its_key() {
     assert_eq!(update.announced[0].key.tag, 5001);
 }
 
+const H31_VXLAN: &str = "ffffffffffffffffffffffffffffffff006b02000000544001010040020040050400000064800e3000194604c00002020002250001c0000202000200000000000000000000000000003002000000a109200a0a0109001389c010100002fde800000065030c000000000008";
+const H31_MPLS: &str = "ffffffffffffffffffffffffffffffff006b02000000544001010040020040050400000064800e3000194604c00002020002250001c0000202000200000000000000000000000000003002000000a109200a0a0109013891c010100002fde800000065030c00000000000d";
+const H31_SHIFTED: &str = "ffffffffffffffffffffffffffffffff006b02000000544001010040020040050400000064800e3000194604c00002020002250001c0000202000200000000000000000000000000003002000000a109200a0a0109013891c010100002fde800000065030c000000000008";
+
 #[test]
-fn type_2_routes_are_passed_over() {
-    let type_2 = "ffffffffffffffffffffffffffffffff006b02000000544001010040020040050400000064800e3000194604c00002020002250001c0000202000200000000000000000000000000003002000000a109200a0a0109001389c010100002fde800000065030c000000000008";
-    let update = read(&hex(type_2), &context());
-    assert_eq!(update, RouteUpdate::default());
+fn h31_the_label_field_is_read_by_the_encapsulation_community_and_never_repaired() {
+    for (bytes, encapsulation, expected) in [
+        (H31_VXLAN, Encapsulation::Vxlan, 5001),
+        (H31_MPLS, Encapsulation::MplsOverUdp, 5001),
+        (H31_SHIFTED, Encapsulation::Vxlan, 80017),
+    ] {
+        let update = read(&hex(bytes), &context());
+        assert_eq!(update.problems, []);
+        let [route] = update.announced.as_slice() else { panic!("{update:?}") };
+        let mac = Mac([2, 0, 0, 0, 0xa1, 9]);
+        let address = Some(IpAddr::V4(Ipv4Addr::new(10, 10, 1, 9)));
+        assert_eq!(route.key.destination, Destination::Station { mac, address });
+        assert_eq!(route.attributes.encapsulations, [encapsulation]);
+        assert_eq!(route.label(encapsulation), expected);
+    }
+}
+
+#[test]
+fn h31_the_label_field_is_written_for_the_encapsulation() {
+    let station = Destination::Station {
+        mac: Mac([2, 0, 0, 0, 0xa1, 9]),
+        address: Some(IpAddr::V4(Ipv4Addr::new(10, 10, 1, 9))),
+    };
+    let rd = Rd::from_address(Ipv4Addr::new(192, 0, 2, 2), 2);
+    let key = RouteKey { family: Family::Evpn, rd, tag: 0, destination: station };
+    for (encapsulation, captured) in
+        [(Encapsulation::Vxlan, H31_VXLAN), (Encapsulation::MplsOverUdp, H31_MPLS)]
+    {
+        let attributes = Attributes {
+            next_hop: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)),
+            targets: vec!["65000:101".parse().unwrap()],
+            encapsulations: vec![encapsulation],
+            ..attributes()
+        };
+        let label = Announcement::raw_label_of(encapsulation, 5001);
+        let messages = encode_announcements(SENDER, Family::Evpn, &attributes, &[(key, label)]);
+        let [message] = messages.as_slice() else { panic!("{messages:?}") };
+        let written = read(message, &context());
+        assert_eq!(written, read(&hex(captured), &context()));
+        assert_eq!(written.announced[0].raw_label, label);
+    }
+}
+
+#[test]
+fn h31_a_flood_route_takes_its_label_from_the_pmsi_tunnel() {
+    let router = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+    let rd = Rd::from_address(Ipv4Addr::new(192, 0, 2, 2), 2);
+    let destination = Destination::Flood { router };
+    let key = RouteKey { family: Family::Evpn, rd, tag: 0, destination };
+    let tunnel = FloodTunnel { raw_label: [0, 0x13, 0x89], endpoint: router };
+    let attributes = Attributes {
+        encapsulations: vec![Encapsulation::Vxlan],
+        flood: Some(tunnel),
+        ..attributes()
+    };
+    let messages = encode_announcements(SENDER, Family::Evpn, &attributes, &[(key, [0; 3])]);
+    let [message] = messages.as_slice() else { panic!("{messages:?}") };
+    // Optional transitive, type 22: flags 0, ingress replication, VNI 5001, endpoint.
+    let pmsi = [0xc0, 22, 9, 0, 6, 0, 0x13, 0x89, 192, 0, 2, 2];
+    let at = message.windows(pmsi.len()).position(|w| w == pmsi).expect("a PMSI tunnel");
+    let update = read(message, &context());
+    assert_eq!(update.announced[0].label(Encapsulation::Vxlan), 5001);
+    assert_eq!(update.announced[0].attributes.flood, Some(tunnel));
+
+    let mut other_kind = message.clone();
+    other_kind[at + 4] = 1;
+    let update = read(&other_kind, &context());
+    assert_eq!(update.announced[0].attributes.flood, None, "no ingress replication");
+    let mut odd_endpoint = message.clone();
+    odd_endpoint[at + 1] = 99;
+    assert_eq!(read(&odd_endpoint, &context()).announced.len(), 1, "without one it is kept");
+}
+
+#[test]
+fn type_2_routes_with_two_labels_ipv6_or_no_address_are_read() {
+    let mac = Mac([2, 0, 0, 0, 0xa1, 9]);
+    // The length of the route, of the list, of the attributes and of the message grow with it.
+    let longer = |entry: &str, more: u8| {
+        let mut bytes = hex(H31_VXLAN);
+        let (message, list, attributes) = (17, 39, 22);
+        let at = bytes.windows(2).position(|w| w == [2, 37]).unwrap();
+        bytes.splice(at..at + 39, hex(entry));
+        for field in [message, list, attributes] {
+            bytes[field] = bytes[field].wrapping_add(more);
+        }
+        bytes
+    };
+    let head = "0001c00002020002000000000000000000000000000030020000 00a109".replace(' ', "");
+    let v6 = format!("0231{head}8020010db8000000000000000000000009001389");
+    let update = read(&longer(&v6, 12), &context());
+    let address = Some("2001:db8::9".parse().unwrap());
+    assert_eq!(update.announced[0].key.destination, Destination::Station { mac, address });
+    let bare = format!("0221{head}00001389");
+    let update = read(&longer(&bare, 252), &context());
+    assert_eq!(update.announced[0].key.destination, Destination::Station { mac, address: None });
+    let two = format!("0228{head}200a0a0109001389001771");
+    let update = read(&longer(&two, 3), &context());
+    assert_eq!(update.announced[0].label(Encapsulation::Vxlan), 5001);
+    let excess = format!("0229{head}200a0a010900138900177100");
+    let bytes = longer(&excess, 4);
+    assert!(decode_update(&bytes[19..], &context()).is_err(), "bytes behind the second label");
+}
+
+#[test]
+fn mac_mobility_is_read_with_its_sequence_and_the_sticky_mark() {
+    let attributes =
+        Attributes { mobility: Some(Mobility { sticky: true, sequence: 7 }), ..attributes() };
+    let messages = encode_announcements(
+        SENDER,
+        Family::Vpn4,
+        &attributes,
+        &[(vpn4([10, 0, 0, 1]), [0, 1, 1])],
+    );
+    let update = read(&messages[0], &context());
+    assert_eq!(update.announced[0].attributes.mobility, attributes.mobility);
+}
+
+#[test]
+fn vpnv4_routes_with_an_ipv6_next_hop_go_to_peers_that_take_them() {
+    let attributes =
+        Arc::new(Attributes { next_hop: "2001:db8::1".parse().unwrap(), ..attributes() });
+    let key = vpn4([203, 0, 113, 11]);
+    let wanted = std::iter::once((key, ([0, 1, 0x91], Arc::clone(&attributes)))).collect();
+    let families = [Family::Vpn4];
+    let plain = Sender { extended_next_hop: false, ..SENDER };
+    assert!(AdjOut::default().difference(plain, &families, &wanted).is_empty());
+    let messages = AdjOut::default().difference(SENDER, &families, &wanted);
+    let update = read(&messages[0], &context());
+    assert_eq!(update.announced[0].attributes.next_hop, attributes.next_hop);
+    // RFC 8950: an RD of zeros and the address, 24 bytes.
+    let next_hop = [&[0, 1, 128, 24][..], &[0; 8], &[0x20, 1, 0x0d, 0xb8]].concat();
+    assert!(messages[0].windows(next_hop.len()).any(|w| w == next_hop), "{:02x?}", messages[0]);
 }
 
 #[test]
@@ -75,7 +208,7 @@ fn our_as_in_as4_path_of_a_two_octet_session_is_a_loop() {
     let context = UpdateContext {
         local_as: 4_200_000_001,
         as_width: AsWidth::Two,
-        external: true,
+        relation: Relation::External,
         ..context()
     };
     let update = read(&hex(looped), &context);
@@ -106,17 +239,24 @@ fn attributes() -> Attributes {
         encapsulations: vec![Encapsulation::MplsOverGre, Encapsulation::MplsOverUdp],
         encapsulation_given: true,
         router_mac: None,
+        mobility: None,
+        flood: None,
     }
 }
 
-const SENDER: Sender = Sender { local_as: 65001, external: false, as_width: AsWidth::Four };
+const SENDER: Sender = Sender {
+    local_as: 65001,
+    relation: Relation::Internal,
+    as_width: AsWidth::Four,
+    extended_next_hop: true,
+};
 
 fn vpn4(address: [u8; 4]) -> RouteKey {
     RouteKey {
         family: Family::Vpn4,
         rd: Rd::from_address(Ipv4Addr::new(192, 0, 2, 1), 2),
         tag: 0,
-        prefix: IpPrefix::V4(Prefix::host(address.into())),
+        destination: Destination::Prefix(IpPrefix::V4(Prefix::host(address.into()))),
     }
 }
 
@@ -304,6 +444,11 @@ fn any_attributes() -> impl Strategy<Value = Attributes> {
                     encapsulation_given: !encapsulations.is_empty(),
                     encapsulations,
                     router_mac: mac.map(|[a, b, c, d, e]| Mac([2, a, b, c, d, e])),
+                    mobility: med.map(|n| Mobility { sticky: n % 2 == 0, sequence: n }),
+                    flood: mac.map(|[a, b, c, _, _]| FloodTunnel {
+                        raw_label: [a, b, c],
+                        endpoint: next_hop,
+                    }),
                 }
             },
         )
@@ -316,11 +461,25 @@ fn any_key() -> impl Strategy<Value = RouteKey> {
         .prop_map(|(bits, n)| IpPrefix::V4(Prefix::new(Ipv4Addr::from(bits), n).unwrap()));
     let v6 = (any::<u128>(), 0u8..=128)
         .prop_map(|(bits, n)| IpPrefix::V6(Prefix::new(Ipv6Addr::from(bits >> 1), n).unwrap()));
-    (0..4u8, rd, any::<u32>(), v4, v6).prop_map(|(kind, rd, tag, v4, v6)| match kind {
-        0 => RouteKey { family: Family::Vpn4, rd, tag: 0, prefix: v4 },
-        1 => RouteKey { family: Family::Vpn6, rd, tag: 0, prefix: v6 },
-        2 => RouteKey { family: Family::Evpn, rd, tag, prefix: v4 },
-        _ => RouteKey { family: Family::Evpn, rd, tag, prefix: v6 },
+    let address = prop_oneof![
+        any::<u32>().prop_map(|bits| IpAddr::V4(Ipv4Addr::from(bits))),
+        any::<u128>().prop_map(|bits| IpAddr::V6(Ipv6Addr::from(bits))),
+    ];
+    let station = (any::<[u8; 6]>(), proptest::option::of(address.clone()))
+        .prop_map(|(mac, address)| Destination::Station { mac: Mac(mac), address });
+    let evpn = prop_oneof![
+        v4.clone().prop_map(Destination::Prefix),
+        v6.clone().prop_map(Destination::Prefix),
+        station,
+        address.prop_map(|router| Destination::Flood { router }),
+    ];
+    (0..4u8, rd, any::<u32>(), v4, v6, evpn).prop_map(|(kind, rd, tag, v4, v6, evpn)| {
+        let (family, tag, destination) = match kind {
+            0 => (Family::Vpn4, 0, Destination::Prefix(v4)),
+            1 => (Family::Vpn6, 0, Destination::Prefix(v6)),
+            _ => (Family::Evpn, tag, evpn),
+        };
+        RouteKey { family, rd, tag, destination }
     })
 }
 
@@ -353,7 +512,15 @@ proptest! {
                     back.push((route.key, route.raw_label));
                 }
             }
-            prop_assert_eq!(back, routes);
+            let tunnel = attributes.flood.map_or([0; 3], |tunnel| tunnel.raw_label);
+            let expected: Vec<_> = routes
+                .iter()
+                .map(|(key, label)| match key.destination {
+                    Destination::Flood { .. } => (*key, tunnel),
+                    _ => (*key, *label),
+                })
+                .collect();
+            prop_assert_eq!(back, expected);
         }
     }
 

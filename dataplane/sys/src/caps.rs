@@ -13,6 +13,10 @@ const NEEDED: [(Capability, &str); 4] = [
     (Capability::CAP_IPC_LOCK, "CAP_IPC_LOCK"),
 ];
 
+/// What the control agent needs, and for what: devices and addresses, and the namespaces of workloads.
+const AGENT: [(Capability, &str); 2] =
+    [(Capability::CAP_NET_ADMIN, "CAP_NET_ADMIN"), (Capability::CAP_SYS_ADMIN, "CAP_SYS_ADMIN")];
+
 /// Capabilities are missing. The user has to grant them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("missing {}: run as root or grant them to the executable", .missing.join(", "))]
@@ -32,6 +36,19 @@ pub fn check() -> Result<(), Missing> {
         .into_iter()
         .filter(|&(capability, _)| !effective(capability))
         .filter(|&(capability, _)| !(admin && capability == Capability::CAP_BPF))
+        .map(|(_, name)| name)
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(Missing { missing }) }
+}
+
+/// Checks for all capabilities that attaching workloads needs.
+///
+/// # Errors
+/// [`Missing`], naming every one that is not effective.
+pub fn check_agent() -> Result<(), Missing> {
+    let missing: Vec<_> = AGENT
+        .into_iter()
+        .filter(|&(capability, _)| !effective(capability))
         .map(|(_, name)| name)
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(Missing { missing }) }

@@ -25,9 +25,24 @@ pub(crate) struct Device {
     pub(crate) mac: Option<Mac>,
     pub(crate) mtu: u32,
     pub(crate) up: bool,
+    pub(crate) carrier: Carrier,
     /// Index of the other end of a pair.
     pub(crate) peer: Option<u32>,
     pub(crate) alias: String,
+}
+
+/// Whether the other end is there, and how often that has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carrier {
+    pub(crate) is_up: bool,
+    pub(crate) changes: u32,
+}
+
+/// The host end of a workload's pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owned {
+    pub(crate) workload: String,
+    pub(crate) carrier: Carrier,
 }
 
 /// The devices of the network namespace this was opened in.
@@ -58,15 +73,15 @@ impl Links {
         Ok(self.all().await?.into_iter().find(|device| device.name == name))
     }
 
-    /// The host ends of a node's workloads: workload by device name.
+    /// The host ends of a node's workloads, by device name.
     pub(crate) async fn owned_by(
         &self,
         node: &str,
-    ) -> Result<BTreeMap<String, String>, AttachError> {
+    ) -> Result<BTreeMap<String, Owned>, AttachError> {
         let prefix = alias(node, "");
         let owned = |device: Device| {
             let workload = device.alias.strip_prefix(&prefix)?.to_owned();
-            Some((device.name, workload))
+            Some((device.name, Owned { workload, carrier: device.carrier }))
         };
         Ok(self.all().await?.into_iter().filter_map(owned).collect())
     }
@@ -166,6 +181,7 @@ fn device(message: LinkMessage) -> Device {
         mac: None,
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
+        carrier: Carrier { is_up: message.header.flags.contains(LinkFlags::LowerUp), changes: 0 },
         peer: None,
         alias: String::new(),
     };
@@ -174,6 +190,7 @@ fn device(message: LinkMessage) -> Device {
             LinkAttribute::IfName(name) => device.name = name,
             LinkAttribute::Address(bytes) => device.mac = bytes.try_into().ok().map(Mac),
             LinkAttribute::Mtu(mtu) => device.mtu = mtu,
+            LinkAttribute::CarrierChanges(count) => device.carrier.changes = count,
             LinkAttribute::Link(index) => device.peer = Some(index),
             LinkAttribute::IfAlias(alias) => device.alias = alias,
             _ => {}

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | (here) | the task that keeps the pairs as configured |
 //! | `pair` | one pair: what exists, what is missing, and the missing made |
+//! | `addresses` | addresses and default routes inside |
 //! | `link` | the few requests to the kernel that both need |
 //!
 //! What is right already is left alone, so an agent's restart is not felt. The host end stays down until `vrouterd` has
 //! it: its kernel stack never sees a tenant's frame.
 
+mod addresses;
 mod link;
 mod pair;
 
@@ -16,11 +18,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::config::{Config, Workload};
+use crate::config::{Config, Node, Workload};
 use crate::desired::{Attachment, Uplink, mtu_behind};
 use crate::stable;
+
+use link::Owned;
 
 pub(crate) use link::{Links, uplink};
 pub(crate) use pair::AttachError;
@@ -111,9 +115,18 @@ struct Keeper {
     links: Links,
     uplink: Uplink,
     events: mpsc::Sender<Event>,
-    attached: BTreeMap<String, (Workload, Attachment)>,
+    attached: BTreeMap<String, Standing>,
     /// The last complaint of each workload, host end, and of all: said once.
     told: BTreeMap<String, String>,
+}
+
+/// A pair that stands.
+struct Standing {
+    workload: Workload,
+    attachment: Attachment,
+    /// How often the host end's carrier had changed: with an interface that a tenant takes down go its routes, and IPv6
+    /// addresses.
+    carrier_changes: u32,
 }
 
 impl Keeper {
@@ -121,7 +134,7 @@ impl Keeper {
         self.look_at_uplink().await;
         let node = &config.node.name;
         let devices = self.links.owned_by(node).await?;
-        for (device, workload) in &devices {
+        for (device, Owned { workload, .. }) in &devices {
             if !config.workloads.iter().any(|w| w.name == *workload) {
                 match self.links.delete(device).await {
                     Ok(()) => {
@@ -139,9 +152,9 @@ impl Keeper {
         let gone: Vec<String> = self
             .attached
             .iter()
-            .filter(|(name, (_, attachment))| {
+            .filter(|(name, standing)| {
                 let configured = config.workloads.iter().any(|w| w.name == **name);
-                !configured || !devices.contains_key(&attachment.device)
+                !configured || !devices.contains_key(&standing.attachment.device)
             })
             .map(|(name, _)| name.clone())
             .collect();
@@ -151,12 +164,21 @@ impl Keeper {
         }
         let mut passed = Passed::Whole;
         for workload in &config.workloads {
-            let attachment = self.attachment(node, workload);
-            let known = self.attached.get(&workload.name);
-            if known.is_some_and(|known| known.0 == *workload && known.1 == attachment) {
+            let attachment = self.attachment(&config.node, workload);
+            let carrier = devices.get(&attachment.device).map(|device| device.carrier);
+            let stands = self.attached.get(&workload.name).is_some_and(|standing| {
+                let same = standing.workload == *workload && standing.attachment == attachment;
+                // One that is down is left so: that is the tenant's own affair.
+                let back = carrier.is_some_and(|carrier| {
+                    carrier.is_up && carrier.changes != standing.carrier_changes
+                });
+                same && !back
+            });
+            if stands {
                 continue;
             }
-            if self.attach(node, workload, attachment).await == Passed::Lacking {
+            let changes = carrier.map_or(0, |carrier| carrier.changes);
+            if self.attach(node, workload, attachment, changes).await == Passed::Lacking {
                 passed = Passed::Lacking;
             }
         }
@@ -184,21 +206,43 @@ impl Keeper {
         }
     }
 
-    fn attachment(&self, node: &str, workload: &Workload) -> Attachment {
-        let device = stable::tap(node, &workload.name);
-        Attachment { device, mtu: workload.mtu.unwrap_or(mtu_behind(&self.uplink)) }
+    fn attachment(&self, node: &Node, workload: &Workload) -> Attachment {
+        let device = stable::tap(&node.name, &workload.name);
+        let most = mtu_behind(&self.uplink, node.tunnel_endpoint);
+        Attachment { device, mtu: workload.mtu.unwrap_or(most) }
     }
 
-    async fn attach(&mut self, node: &str, workload: &Workload, attachment: Attachment) -> Passed {
+    async fn attach(
+        &mut self,
+        node: &str,
+        workload: &Workload,
+        attachment: Attachment,
+        carrier_changes: u32,
+    ) -> Passed {
         let name = &workload.name;
         match pair::attach(&self.links, node, workload, &attachment).await {
             Ok(made) => {
                 self.says_no_more(name);
-                let (device, namespace) = (&attachment.device, &workload.namespace);
-                let (interface, address) = (&workload.interface, workload.address);
-                info!("workload {name}: {made} {interface} in {namespace}, {address}, {device}");
-                self.attached.insert(name.clone(), (workload.clone(), attachment.clone()));
-                let _ = self.events.send(Event::Attached(name.clone(), attachment)).await;
+                let (workload, device) = (workload.clone(), attachment.device.clone());
+                let standing = Standing { workload, attachment, carrier_changes };
+                let before = self.attached.insert(name.clone(), standing);
+                let Some(Standing { workload, attachment, .. }) = self.attached.get(name) else {
+                    return Passed::Lacking;
+                };
+                let known = before.is_some_and(|before| {
+                    before.workload == *workload && before.attachment == *attachment
+                });
+                if known {
+                    debug!("workload {name}: {device} is up again");
+                    return Passed::Whole;
+                }
+                let (namespace, interface) = (&workload.namespace, &workload.interface);
+                let addresses: Vec<String> =
+                    workload.addresses().map(|address| address.to_string()).collect();
+                let addresses = addresses.join(" and ");
+                info!("workload {name}: {made} {interface} in {namespace}, {addresses}, {device}");
+                let event = Event::Attached(name.clone(), attachment.clone());
+                let _ = self.events.send(event).await;
                 Passed::Whole
             }
             Err(error) => {

@@ -3,16 +3,14 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use futures_util::TryStreamExt;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
-use rtnetlink::{LinkUnspec, RouteMessageBuilder};
+use rtnetlink::LinkUnspec;
 use sys::ethtool::{Offload, switch_off};
 use sys::netns;
 
+use super::addresses::{Side, prepare_ipv6, set_addresses, set_default_route};
 use super::link::{Device, Links, alias};
 use crate::config::Workload;
 use crate::desired::Attachment;
@@ -201,14 +199,22 @@ fn disable_ipv6(device: &str) -> Result<(), AttachError> {
     }
 }
 
-/// Sets MAC, MTU, address and default route of the inner end, as far as they differ.
+/// Sets MAC, MTU, addresses and default routes of the inner end, as far as they differ.
 async fn configure(links: Links, workload: Workload, mtu: u16) -> Result<(), AttachError> {
     let name = &workload.interface;
     let device = links.find(name).await?;
     let device = device.ok_or_else(|| AttachError::Vanished(name.clone()))?;
+    if workload.inet6.is_some() {
+        prepare_ipv6(name)?;
+    }
     links.change(difference(&device, &workload, mtu)).await?;
-    set_address(&links, device.index, &workload).await?;
-    set_default_route(&links, device.index, workload.subnet.gateway).await
+    let inet = workload.inet.map(|host| Side::of(host, IpAddr::V4));
+    let inet6 = workload.inet6.map(|host| Side::of(host, IpAddr::V6));
+    set_addresses(&links, device.index, [inet, inet6]).await?;
+    for side in [inet, inet6].into_iter().flatten() {
+        set_default_route(&links, device.index, side.gateway).await?;
+    }
+    Ok(())
 }
 
 fn difference(
@@ -228,53 +234,6 @@ fn difference(
 fn mtu_difference(host: &Device, mtu: u16) -> Option<rtnetlink::LinkMessageBuilder<LinkUnspec>> {
     let change = LinkUnspec::new_with_index(host.index).mtu(u32::from(mtu));
     (host.mtu != u32::from(mtu)).then_some(change)
-}
-
-async fn set_address(links: &Links, index: u32, workload: &Workload) -> Result<(), AttachError> {
-    let length = workload.subnet.prefix.length();
-    let addresses: Vec<AddressMessage> =
-        links.handle.address().get().set_link_index_filter(index).execute().try_collect().await?;
-    let mut there = false;
-    for message in addresses {
-        let local = message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-            _ => None,
-        });
-        match local {
-            Some(address) if address == workload.address && message.header.prefix_len == length => {
-                there = true;
-            }
-            // A former address of ours; IPv6 ones are the workload's own affair.
-            Some(_) => links.handle.address().del(message).execute().await?,
-            None => {}
-        }
-    }
-    if !there {
-        let address = IpAddr::V4(workload.address);
-        links.handle.address().add(index, address, length).execute().await?;
-    }
-    Ok(())
-}
-
-async fn set_default_route(
-    links: &Links,
-    index: u32,
-    gateway: Ipv4Addr,
-) -> Result<(), AttachError> {
-    let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
-    let routes: Vec<RouteMessage> = links.handle.route().get(all).execute().try_collect().await?;
-    let right = |route: &RouteMessage| {
-        let has = |wanted: &RouteAttribute| route.attributes.contains(wanted);
-        route.header.destination_prefix_length == 0
-            && has(&RouteAttribute::Oif(index))
-            && has(&RouteAttribute::Gateway(RouteAddress::Inet(gateway)))
-    };
-    if routes.iter().any(right) {
-        return Ok(());
-    }
-    let route =
-        RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build();
-    Ok(links.handle.route().add(route).replace().execute().await?)
 }
 
 type Work<T> = std::pin::Pin<Box<dyn Future<Output = Result<T, AttachError>>>>;

@@ -3,7 +3,9 @@
 //! | module | holds |
 //! |---|---|
 //! | `raw` | the file as TOML has it: names, types, positions |
-//! | `check` | raw to [`Config`]: what must hold between the values |
+//! | `check` | raw to [`Config`]: node and BGP |
+//! | `check::networks`, `check::workloads` | theirs, and what must hold between them |
+//! | `check::values` | single values |
 //! | `error` | the message: file, line, key, and what is allowed |
 //!
 //! [`Config`] cannot be wrong: nothing after this module checks again.
@@ -12,11 +14,11 @@ mod check;
 mod error;
 mod raw;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use proto::bgp::{Dialing, Encapsulation, RouteTarget};
-use wire::{Mac, Prefix, Vni};
+use wire::{Address, Mac, Prefix, Vni};
 
 pub use error::ConfigError;
 
@@ -41,7 +43,7 @@ pub struct Node {
     /// Its identifier in BGP and route distinguishers.
     pub router_id: Ipv4Addr,
     /// Outer source of its tunnels, and where others send theirs to.
-    pub tunnel_endpoint: Ipv4Addr,
+    pub tunnel_endpoint: IpAddr,
     /// The device of the fabric.
     pub uplink: String,
     /// What others put as inner destination of routed VXLAN; the uplink's MAC when not given.
@@ -59,7 +61,7 @@ pub struct Node {
 pub struct Bgp {
     /// Our AS.
     pub as_number: u32,
-    /// Where we take calls, on the router id's address.
+    /// Where we take calls: on the router id's address, and on the tunnel endpoint's from IPv6 neighbours.
     pub port: u16,
     /// Seconds that neighbours should keep our routes while we are away.
     pub restart_time: u16,
@@ -91,21 +93,64 @@ pub struct Network {
     pub name: String,
     /// What its VXLAN packets carry.
     pub vni: Vni,
-    /// Its subnets.
-    pub subnets: Vec<Subnet>,
+    /// Its IPv4 subnets.
+    pub subnets: Vec<Subnet<Ipv4Addr>>,
+    /// Its IPv6 subnets.
+    pub subnets6: Vec<Subnet<Ipv6Addr>>,
+    /// How frames that are not routed cross the fabric; `None`: they do not.
+    pub bridging: Option<Bridging>,
+    /// What becomes of frames to stations nobody knows.
+    pub unknown_unicast: UnknownUnicast,
     /// Routes with one of these are imported; ascending.
     pub import: Vec<RouteTarget>,
     /// Routes exported carry all of these; ascending.
     pub export: Vec<RouteTarget>,
 }
 
+/// What others send a network's bridged frames in; what they offer is taken in any way this node has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bridging {
+    /// Under an MPLS label.
+    Mpls,
+    /// In VXLAN, under the network's VNI.
+    Vxlan,
+}
+
+impl Bridging {
+    /// Which kind an encapsulation is.
+    pub const fn of(encapsulation: Encapsulation) -> Bridging {
+        match encapsulation {
+            Encapsulation::MplsOverGre | Encapsulation::MplsOverUdp => Bridging::Mpls,
+            Encapsulation::Vxlan => Bridging::Vxlan,
+        }
+    }
+}
+
+/// What becomes of frames to stations nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownUnicast {
+    /// They are dropped: stations are told by their nodes.
+    Dropped,
+    /// They go where broadcast goes.
+    Flooded,
+}
+
 /// A subnet of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subnet {
+pub struct Subnet<A: Address> {
     /// Its prefix.
-    pub prefix: Prefix<Ipv4Addr>,
+    pub prefix: Prefix<A>,
     /// What workloads have as default gateway.
-    pub gateway: Ipv4Addr,
+    pub gateway: A,
+}
+
+/// What a workload has of one address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host<A: Address> {
+    /// Its address.
+    pub address: A,
+    /// The subnet the address is in.
+    pub subnet: Subnet<A>,
 }
 
 /// A workload attached to a network.
@@ -119,10 +164,10 @@ pub struct Workload {
     pub namespace: String,
     /// The device inside.
     pub interface: String,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// The subnet the address is in.
-    pub subnet: Subnet,
+    /// Its IPv4 side. It has this or the other, or both.
+    pub inet: Option<Host<Ipv4Addr>>,
+    /// Its IPv6 side.
+    pub inet6: Option<Host<Ipv6Addr>>,
     /// Its MAC; when not given one is derived from network and name, so that it stays the same.
     pub mac: Mac,
     /// L3 MTU in bytes; when not given what the largest encapsulation leaves of the uplink's.
@@ -152,8 +197,24 @@ impl Config {
         check::check(&source, raw)
     }
 
+    /// Where connections with a neighbour end on this side.
+    pub fn local_address(&self, neighbor: IpAddr) -> IpAddr {
+        match neighbor {
+            IpAddr::V4(_) => IpAddr::V4(self.node.router_id),
+            IpAddr::V6(_) => self.node.tunnel_endpoint,
+        }
+    }
+
     /// The network of this name.
     pub fn network(&self, name: &str) -> Option<&Network> {
         self.networks.iter().find(|network| network.name == name)
+    }
+}
+
+impl Workload {
+    /// Its addresses, IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let inet = self.inet.map(|host| IpAddr::V4(host.address));
+        inet.into_iter().chain(self.inet6.map(|host| IpAddr::V6(host.address)))
     }
 }

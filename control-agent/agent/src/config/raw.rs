@@ -64,6 +64,9 @@ pub(super) struct Network {
     pub(super) name: Spanned<String>,
     pub(super) vni: Spanned<i64>,
     pub(super) subnets: Spanned<Vec<Subnet>>,
+    pub(super) bridging: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) flood_unknown_unicast: bool,
     #[serde(default)]
     pub(super) route_targets: Vec<Spanned<String>>,
     #[serde(default)]
@@ -86,7 +89,8 @@ pub(super) struct Workload {
     pub(super) network: Spanned<String>,
     pub(super) namespace: Option<Spanned<String>>,
     pub(super) interface: Option<Spanned<String>>,
-    pub(super) address: Spanned<String>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) address6: Option<Spanned<String>>,
     pub(super) mac: Option<Spanned<String>>,
     pub(super) mtu: Option<Spanned<i64>>,
 }

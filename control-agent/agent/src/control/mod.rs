@@ -27,12 +27,12 @@ use crate::ids::{Ids, IdsError};
 use crate::rib::Rib;
 use crate::rib::decision::select;
 use crate::rib::export::{Exports, exports};
-use crate::rib::import::{Refusal, import};
+use crate::rib::import::{Imported, Refusal, import};
 
 use convergence::Convergence;
 
 /// The families every peer is offered.
-const FAMILIES: [Family; 2] = [Family::Vpn4, Family::Evpn];
+const FAMILIES: [Family; 3] = [Family::Vpn4, Family::Vpn6, Family::Evpn];
 
 /// What happens.
 #[derive(Debug)]
@@ -204,7 +204,7 @@ impl Control {
         }
         if self.started && self.convergence.check(now) {
             self.restarting = false;
-            self.peers.values_mut().for_each(|peer| peer.fsm.set_restarting(false));
+            self.peers.values_mut().for_each(|peer| peer.fsm.converged());
             out.push(Output::Log(
                 "all peers have told their routes, or had the time to".to_owned(),
             ));
@@ -228,10 +228,10 @@ impl Control {
         if !self.dirty {
             return Ok(None);
         }
-        let (candidates, refusals) = import(&self.config, &self.rib);
+        let Imported { candidates, bindings, refusals } = import(&self.config, &self.rib);
         let mut remote = Remote::new();
-        for ((network, prefix), candidates) in candidates {
-            let key = (network.to_owned(), prefix);
+        for ((network, beyond), candidates) in candidates {
+            let key = (network.to_owned(), beyond);
             let before = self.remote.get(&key).map_or(&[][..], Vec::as_slice);
             let slots = place(before, &select(&candidates));
             remote.insert(key, slots);
@@ -242,6 +242,7 @@ impl Control {
             uplink: &self.uplink,
             attached: &self.attached,
             remote: &self.remote,
+            bindings: &bindings,
         };
         let Desired { objects, next_hops, left_out } = desired(&inputs, &mut self.ids);
         if self.convergence.is_reached() {
@@ -254,8 +255,8 @@ impl Control {
         self.left_out = left_out;
         let refusals: BTreeSet<Refusal> = refusals.into_iter().collect();
         for (key, why) in refusals.difference(&self.refusals) {
-            let (family, rd, prefix) = (key.family, key.rd, key.prefix);
-            out.push(Output::Log(format!("route {prefix} ({family}, RD {rd}) is not used: {why}")));
+            let (family, rd, what) = (key.family, key.rd, key.destination);
+            out.push(Output::Log(format!("route {what} ({family}, RD {rd}) is not used: {why}")));
         }
         self.refusals = refusals;
         Ok(Some(Arc::new(objects)))
@@ -310,7 +311,9 @@ impl Control {
                 continue;
             }
             let mut fsm = Fsm::new(settings);
-            fsm.set_restarting(self.restarting);
+            if self.restarting {
+                fsm.restarted();
+            }
             self.peers.insert(address, Peer { neighbor, fsm, out: AdjOut::default() });
             self.event(address, Event::Start, now, out);
         }
@@ -379,14 +382,9 @@ impl Control {
                 self.convergence.down(address);
                 out.push(Output::Log(format!("peer {address}: session down")));
             }
-            Action::Routes(update) => {
+            Action::Routes(update, relation) => {
                 self.convergence.heard(address, update.end_of_rib, now);
-                let external = self
-                    .peers
-                    .get(&address)
-                    .and_then(|peer| peer.fsm.session())
-                    .is_some_and(|(_, negotiated)| negotiated.sender.external);
-                self.rib.update(address, external, &update);
+                self.rib.update(address, relation, &update);
                 self.dirty = true;
             }
             Action::Refresh(family) => {

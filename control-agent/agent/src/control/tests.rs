@@ -10,10 +10,21 @@ use wire::{Mac, Prefix};
 
 use super::*;
 
+mod bridging;
+mod families;
+
 const A: &str = "192.0.2.1";
 const B: &str = "192.0.2.2";
 
 fn config(own: &str, other: &str, encapsulations: &str, workloads: &[(&str, &str)]) -> Config {
+    parse(&text(own, other, encapsulations, workloads))
+}
+
+fn parse(text: &str) -> Config {
+    Config::parse(Path::new("test.toml"), text).unwrap()
+}
+
+fn text(own: &str, other: &str, encapsulations: &str, workloads: &[(&str, &str)]) -> String {
     let mut text = format!(
         "[node]\nname = \"{own}\"\nrouter_id = \"{own}\"\nuplink = \"eth1\"\nencapsulations = [{encapsulations}]\n\
          [bgp]\nas = 64512\n[[bgp.neighbor]]\naddress = \"{other}\"\n"
@@ -30,7 +41,7 @@ fn config(own: &str, other: &str, encapsulations: &str, workloads: &[(&str, &str
             "[[workload]]\nname = \"{name}\"\nnetwork = \"{network}\"\naddress = \"{address}\"\n"
         );
     }
-    Config::parse(Path::new("test.toml"), &text).unwrap()
+    text
 }
 
 struct Node {
@@ -401,7 +412,8 @@ fn a_workload_that_is_gone_is_withdrawn_and_its_label_rests() {
     world.settle();
     let fresh = world.nodes[0].tunnel(5001, "10.1.0.12").unwrap().1;
     assert_ne!(fresh, label);
-    assert_eq!(world.nodes[1].labels().len(), 2);
+    // Of each workload one for packets and one for frames, and the two networks' for flooding.
+    assert_eq!(world.nodes[1].labels().len(), 6);
     assert_sound(&world.nodes[1].wanted);
 }
 
@@ -574,19 +586,20 @@ fn a_workload_that_is_removed_and_back_before_its_pair_is_touched_lives() {
 #[test]
 fn a_workload_without_a_label_is_named_and_left_out_alone() {
     let mut world = World::new(ALL);
-    world.nodes[0].ids.as_mut().unwrap().leave_labels(1);
+    world.nodes[0].ids.as_mut().unwrap().leave_labels(3);
     world.start(0);
     world.start(1);
     world.pass(10);
     let left_out = |world: &World| world.nodes[0].control.as_ref().unwrap().left_out().to_vec();
     let told = left_out(&world);
-    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("label") && told[0].contains("red-a"), "{told:?}");
+    assert!(told[1].contains("label") && told[1].contains("broadcast of network red"), "{told:?}");
     assert!(world.nodes[0].tunnel(5001, "10.1.0.12").is_some());
     assert!(world.nodes[1].tunnel(5002, "10.1.0.11").is_some());
     assert_eq!(world.nodes[1].route(5001, "10.1.0.11"), None);
     assert_sound(&world.nodes[0].wanted);
-    world.nodes[0].control.as_mut().unwrap().ids.leave_labels(2);
+    world.nodes[0].control.as_mut().unwrap().ids.leave_labels(6);
     world.give(0, Input::Timer);
     world.settle();
     assert_eq!(left_out(&world), [""; 0]);
@@ -633,7 +646,7 @@ fn local_objects_have_opencontrails_shape() {
 #[test]
 fn hops_keep_their_slots() {
     let hop = |last: u8| crate::rib::import::Hop {
-        endpoint: Ipv4Addr::new(192, 0, 2, last),
+        endpoint: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
         encapsulation: proto::bgp::Encapsulation::MplsOverUdp,
         label: 16,
         router_mac: None,

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use proto::bgp::{ConnectionId, Way};
@@ -36,21 +36,24 @@ pub(crate) enum Event {
 
 /// The connections of all peers.
 pub(crate) struct Connections {
-    /// Where our calls come from.
-    local: Ipv4Addr,
     events: mpsc::Sender<Event>,
     writers: HashMap<(IpAddr, ConnectionId), mpsc::UnboundedSender<Vec<u8>>>,
     next: u64,
 }
 
 impl Connections {
-    pub(crate) fn new(local: Ipv4Addr, events: mpsc::Sender<Event>) -> Connections {
-        Connections { local, events, writers: HashMap::new(), next: 0 }
+    pub(crate) fn new(events: mpsc::Sender<Event>) -> Connections {
+        Connections { events, writers: HashMap::new(), next: 0 }
     }
 
-    /// Calls a peer; the answer comes as an event.
-    pub(crate) fn dial(&self, peer: IpAddr, port: u16) {
-        let (local, events) = (self.local, self.events.clone());
+    /// Takes calls at an address from now on.
+    pub(crate) fn listen(&self, local: IpAddr, port: u16) {
+        tokio::spawn(listen(local, port, self.events.clone()));
+    }
+
+    /// Calls a peer from an address of ours; the answer comes as an event.
+    pub(crate) fn dial(&self, local: IpAddr, peer: IpAddr, port: u16) {
+        let events = self.events.clone();
         tokio::spawn(async move {
             let call = tokio::time::timeout(DIAL_TIMEOUT, connect(local, peer, port));
             let result = call.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -107,7 +110,7 @@ impl Connections {
 }
 
 /// Takes calls for ever. An address that is not there yet is waited for.
-pub(crate) async fn listen(local: Ipv4Addr, port: u16, events: mpsc::Sender<Event>) {
+async fn listen(local: IpAddr, port: u16, events: mpsc::Sender<Event>) {
     let listener = bind(local, port).await;
     loop {
         match listener.accept().await {
@@ -125,13 +128,13 @@ pub(crate) async fn listen(local: Ipv4Addr, port: u16, events: mpsc::Sender<Even
     }
 }
 
-async fn bind(local: Ipv4Addr, port: u16) -> TcpListener {
+async fn bind(local: IpAddr, port: u16) -> TcpListener {
     let mut told = false;
     loop {
         match TcpListener::bind((local, port)).await {
             Ok(listener) => return listener,
             Err(error) if !told => {
-                warn!("bgp: cannot listen on {local}:{port}: {error}; trying on");
+                warn!("bgp: cannot listen on {local} port {port}: {error}; trying on");
                 told = true;
             }
             Err(_) => {}
@@ -140,15 +143,12 @@ async fn bind(local: Ipv4Addr, port: u16) -> TcpListener {
     }
 }
 
-async fn connect(local: Ipv4Addr, peer: IpAddr, port: u16) -> io::Result<TcpStream> {
+async fn connect(local: IpAddr, peer: IpAddr, port: u16) -> io::Result<TcpStream> {
     let socket = match peer {
-        IpAddr::V4(_) => {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind(SocketAddr::from((local, 0)))?;
-            socket
-        }
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    socket.bind(SocketAddr::from((local, 0)))?;
     socket.connect(SocketAddr::from((peer, port))).await
 }
 

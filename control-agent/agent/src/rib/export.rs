@@ -1,18 +1,24 @@
 //! Our own routes, as peers are told them (reference control-plane.md section 7.4).
 //!
-//! Each workload is announced as a VPNv4 /32 with its label, with an encapsulation community for each MPLS
-//! encapsulation of our list, and, when VXLAN is in the list, as an EVPN type 5 /32 with the network's VNI and our
-//! router's MAC.
+//! | of | route | label field | encapsulations |
+//! |---|---|---|---|
+//! | each address of a workload | VPNv4 or VPNv6 host route | the workload's label for packets | MPLS ones of our list |
+//! | the same | EVPN IP prefix route (type 5), our router's MAC | the network's VNI | VXLAN, if in our list |
+//! | each station of a bridging network | EVPN MAC/IP routes (type 2): the MAC alone, and with each address | its label for frames, or the VNI | those of the network's kind of bridging |
+//! | a bridging network with a workload here | EVPN inclusive multicast route (type 3) | the network's flood label, or the VNI | the same |
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proto::bgp::{Announcement, Attributes, Encapsulation, Family, IpPrefix, Origin, Rd, RouteKey};
+use proto::bgp::{
+    Announcement, Attributes, Destination, Encapsulation, Family, FloodTunnel, IpPrefix, Origin,
+    Rd, RouteKey,
+};
 use wire::{Label, Mac, Prefix};
 
-use crate::config::{Config, Network, Workload};
-use crate::ids::{Ids, WorkloadIds};
+use crate::config::{Bridging, Config, Network, Workload};
+use crate::ids::{Ids, IdsError, WorkloadIds};
 
 /// What peers are to be told: label field and attributes of each route.
 pub(crate) type Exports = BTreeMap<RouteKey, ([u8; 3], Arc<Attributes>)>;
@@ -27,65 +33,98 @@ pub(crate) fn exports(
 ) -> Exports {
     let mut exports = Exports::new();
     for network in &config.networks {
-        let Ok(vrf) = ids.vrf(&network.name) else { continue };
-        let rd = Rd::from_address(config.node.router_id, vrf.0);
-        let vpn = vpn_attributes(config, network).map(Arc::new);
-        let evpn = evpn_attributes(config, network, router_mac).map(Arc::new);
-        let members = config.workloads.iter().filter(|w| w.network == network.name);
-        for workload in members.filter(|workload| attached(workload)) {
-            let Ok(WorkloadIds { label, .. }) = ids.workload(&network.name, &workload.name) else {
-                continue;
-            };
-            let key = |family| RouteKey {
-                family,
-                rd,
-                tag: 0,
-                prefix: IpPrefix::V4(Prefix::host(workload.address)),
-            };
-            if let Some(attributes) = &vpn {
-                let told = (mpls_label(label), Arc::clone(attributes));
-                exports.insert(key(Family::Vpn4), told);
-            }
-            if let Some(attributes) = &evpn {
-                let vni = Announcement::raw_label_of(Encapsulation::Vxlan, network.vni.get());
-                exports.insert(key(Family::Evpn), (vni, Arc::clone(attributes)));
-            }
-        }
+        let of = |workload: &&Workload| workload.network == network.name && attached(workload);
+        let members: Vec<&Workload> = config.workloads.iter().filter(of).collect();
+        // What has no ids is told nothing of; the wanted model names it.
+        let _ = export(config, ids, router_mac, network, &members, &mut exports);
     }
     exports
+}
+
+fn export(
+    config: &Config,
+    ids: &mut Ids,
+    router_mac: Mac,
+    network: &Network,
+    members: &[&Workload],
+    exports: &mut Exports,
+) -> Result<(), IdsError> {
+    let rd = Rd::from_address(config.node.router_id, ids.vrf(&network.name)?.0);
+    let vpn = attributes_of(config, network, Bridging::Mpls, None);
+    let evpn = attributes_of(config, network, Bridging::Vxlan, Some(router_mac));
+    let bridged =
+        network.bridging.and_then(|kind| Some((kind, attributes_of(config, network, kind, None)?)));
+    let vni = Announcement::raw_label_of(Encapsulation::Vxlan, network.vni.get());
+    let key = |family, destination| RouteKey { family, rd, tag: 0, destination };
+    for workload in members {
+        let Ok(WorkloadIds { label, l2_label, .. }) = ids.workload(&network.name, &workload.name)
+        else {
+            continue;
+        };
+        for address in workload.addresses() {
+            let (family, prefix) = match address {
+                IpAddr::V4(address) => (Family::Vpn4, IpPrefix::V4(Prefix::host(address))),
+                IpAddr::V6(address) => (Family::Vpn6, IpPrefix::V6(Prefix::host(address))),
+            };
+            let destination = Destination::Prefix(prefix);
+            if let Some(attributes) = &vpn {
+                let told = (mpls_label(label), Arc::clone(attributes));
+                exports.insert(key(family, destination), told);
+            }
+            if let Some(attributes) = &evpn {
+                exports.insert(key(Family::Evpn, destination), (vni, Arc::clone(attributes)));
+            }
+        }
+        let Some((kind, attributes)) = &bridged else { continue };
+        let field = match kind {
+            Bridging::Mpls => mpls_label(l2_label),
+            Bridging::Vxlan => vni,
+        };
+        for address in workload.addresses().map(Some).chain([None]) {
+            let destination = Destination::Station { mac: workload.mac, address };
+            exports.insert(key(Family::Evpn, destination), (field, Arc::clone(attributes)));
+        }
+    }
+    if let (Some((kind, attributes)), [_, ..]) = (bridged, members) {
+        let raw_label = match kind {
+            Bridging::Mpls => mpls_label(ids.flood_label(&network.name)?),
+            Bridging::Vxlan => vni,
+        };
+        let endpoint = config.node.tunnel_endpoint;
+        let flood = Some(FloodTunnel { raw_label, endpoint });
+        let attributes = Arc::new(Attributes { flood, ..(*attributes).clone() });
+        let destination = Destination::Flood { router: endpoint };
+        exports.insert(key(Family::Evpn, destination), (raw_label, attributes));
+    }
+    Ok(())
 }
 
 fn mpls_label(label: Label) -> [u8; 3] {
     Announcement::raw_label_of(Encapsulation::MplsOverUdp, label.get())
 }
 
-fn vpn_attributes(config: &Config, network: &Network) -> Option<Attributes> {
-    let mut encapsulations = config.node.encapsulations.clone();
-    encapsulations.retain(|encapsulation| *encapsulation != Encapsulation::Vxlan);
-    encapsulations.sort_unstable();
-    (!encapsulations.is_empty()).then(|| common(config, network, encapsulations, None))
-}
-
-fn evpn_attributes(config: &Config, network: &Network, router_mac: Mac) -> Option<Attributes> {
-    let offered = config.node.encapsulations.contains(&Encapsulation::Vxlan);
-    offered.then(|| common(config, network, vec![Encapsulation::Vxlan], Some(router_mac)))
-}
-
-fn common(
+/// The attributes of a network's routes with the encapsulations of one kind; `None` when our list has none of it.
+fn attributes_of(
     config: &Config,
     network: &Network,
-    encapsulations: Vec<Encapsulation>,
+    kind: Bridging,
     router_mac: Option<Mac>,
-) -> Attributes {
-    Attributes {
+) -> Option<Arc<Attributes>> {
+    let mut encapsulations = config.node.encapsulations.clone();
+    encapsulations.retain(|encapsulation| Bridging::of(*encapsulation) == kind);
+    encapsulations.sort_unstable();
+    let attributes = Attributes {
         origin: Origin::Igp,
         as_path: Vec::new(),
-        next_hop: IpAddr::V4(config.node.tunnel_endpoint),
+        next_hop: config.node.tunnel_endpoint,
         med: None,
         local_preference: Some(100),
         targets: network.export.clone(),
-        encapsulations,
         encapsulation_given: true,
         router_mac,
-    }
+        mobility: None,
+        flood: None,
+        encapsulations,
+    };
+    (!attributes.encapsulations.is_empty()).then(|| Arc::new(attributes))
 }

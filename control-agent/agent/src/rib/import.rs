@@ -1,122 +1,172 @@
-//! Route targets to networks, VPN routes to plain ones.
+//! Route targets to networks, VPN and EVPN routes to what a network reaches.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use proto::bgp::{Encapsulation, Family, IpPrefix};
+use proto::bgp::{Destination, Encapsulation, Family, IpPrefix, RouteKey};
 use wire::{Mac, Prefix};
 
 use super::decision::Candidate;
 use super::{Path, Rib};
-use crate::config::Config;
+use crate::config::{Config, Network};
+
+/// What of a network lies beyond the fabric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Beyond {
+    /// IPv4 addresses.
+    Inet(Prefix<Ipv4Addr>),
+    /// IPv6 addresses.
+    Inet6(Prefix<Ipv6Addr>),
+    /// A station, for frames.
+    Station(Mac),
+    /// A router that takes copies of what is flooded.
+    Flood(IpAddr),
+}
+
+impl fmt::Display for Beyond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Beyond::Inet(prefix) => write!(f, "route {prefix}"),
+            Beyond::Inet6(prefix) => write!(f, "route {prefix}"),
+            Beyond::Station(mac) => write!(f, "station {mac}"),
+            Beyond::Flood(router) => write!(f, "flood list member {router}"),
+        }
+    }
+}
 
 /// Where a route sends its packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Hop {
     /// The tunnel's far end.
-    pub(crate) endpoint: Ipv4Addr,
+    pub(crate) endpoint: IpAddr,
     /// How.
     pub(crate) encapsulation: Encapsulation,
     /// Label, or VNI with VXLAN.
     pub(crate) label: u32,
-    /// Inner destination; VXLAN only.
+    /// Inner destination; routed VXLAN only.
     pub(crate) router_mac: Option<Mac>,
 }
 
 /// Why a path cannot be used. It stays in the RIB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Unusable {
-    /// It is an IPv6 route.
-    Ipv6,
     /// It leads to ourselves.
     Own,
-    /// Its next hop is IPv6; tunnels here have IPv4 endpoints.
-    Ipv6NextHop,
+    /// Its next hop is of the other family than our tunnel endpoint.
+    NextHopFamily,
     /// None of its encapsulations is in our list.
     Encapsulation,
-    /// VXLAN without the far router's MAC.
+    /// Routed VXLAN without the far router's MAC.
     NoRouterMac,
     /// A label from 0 to 15, or VNI 0.
     Label(u32),
+    /// A group's MAC or none.
+    Station(Mac),
+    /// A route for flooding whose tunnel is none for ingress replication.
+    NoFloodTunnel,
 }
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unusable::Ipv6 => f.write_str("IPv6 routes are not forwarded yet"),
             Unusable::Own => f.write_str("its next hop is this node"),
-            Unusable::Ipv6NextHop => f.write_str("its next hop is IPv6"),
+            Unusable::NextHopFamily => {
+                f.write_str("its next hop is of another address family than our tunnel endpoint")
+            }
             Unusable::Encapsulation => f.write_str("it offers no encapsulation of our list"),
             Unusable::NoRouterMac => f.write_str("VXLAN without Router's MAC"),
             Unusable::Label(label) => write!(f, "label or VNI {label} cannot be sent to"),
+            Unusable::Station(mac) => write!(f, "{mac} is no station's MAC"),
+            Unusable::NoFloodTunnel => f.write_str("it has no tunnel for ingress replication"),
         }
     }
 }
 
-/// The candidates of each network and prefix.
-pub(crate) type Candidates<'a> = BTreeMap<(&'a str, Prefix<Ipv4Addr>), Vec<Candidate<'a>>>;
+/// The candidates of what each network reaches.
+pub(crate) type Candidates<'a> = BTreeMap<(&'a str, Beyond), Vec<Candidate<'a>>>;
+
+/// The stations that have told an address, by network and address: the MACs that ARP and ND may be answered with.
+pub(crate) type Bindings = BTreeMap<(String, IpAddr), Mac>;
 
 /// A path that matches a network but cannot be used, for the log.
-pub(crate) type Refusal = (proto::bgp::RouteKey, Unusable);
+pub(crate) type Refusal = (RouteKey, Unusable);
 
-/// Sorts the RIB's paths to the networks that import them.
-pub(crate) fn import<'a>(config: &'a Config, rib: &'a Rib) -> (Candidates<'a>, Vec<Refusal>) {
-    let mut candidates = Candidates::new();
-    let mut refusals = Vec::new();
+/// What the RIB's paths come to.
+#[derive(Debug, Default)]
+pub(crate) struct Imported<'a> {
+    pub(crate) candidates: Candidates<'a>,
+    pub(crate) bindings: Bindings,
+    pub(crate) refusals: Vec<Refusal>,
+}
+
+/// Sorts the RIB's paths to the networks that import them. Stations and flooding are for networks that bridge.
+pub(crate) fn import<'a>(config: &'a Config, rib: &'a Rib) -> Imported<'a> {
+    let mut imported = Imported::default();
     for path in rib.paths() {
         let targets = &path.attributes().targets;
-        let matching = |network: &&crate::config::Network| {
-            network.import.iter().any(|target| targets.binary_search(target).is_ok())
+        let key = path.announcement.key;
+        let bridged = !matches!(key.destination, Destination::Prefix(_));
+        let matching = |network: &&Network| {
+            let meant = network.import.iter().any(|target| targets.binary_search(target).is_ok());
+            meant && (network.bridging.is_some() || !bridged)
         };
         let mut networks = config.networks.iter().filter(matching).peekable();
         if networks.peek().is_none() {
             continue;
         }
         match candidate(config, path) {
-            Ok((prefix, candidate)) => {
+            Ok((beyond, candidate)) => {
                 for network in networks {
-                    candidates.entry((&network.name, prefix)).or_default().push(candidate);
+                    if let Destination::Station { mac, address: Some(address) } = key.destination {
+                        imported.bindings.insert((network.name.clone(), address), mac);
+                    }
+                    imported.candidates.entry((&network.name, beyond)).or_default().push(candidate);
                 }
             }
             // Our own routes come back from every reflector; nobody needs to hear of that.
             Err(Unusable::Own) => {}
-            Err(why) => refusals.push((path.announcement.key, why)),
+            Err(why) => imported.refusals.push((key, why)),
         }
     }
-    (candidates, refusals)
+    imported
 }
 
-fn candidate<'a>(
-    config: &Config,
-    path: &'a Path,
-) -> Result<(Prefix<Ipv4Addr>, Candidate<'a>), Unusable> {
-    let IpPrefix::V4(prefix) = path.announcement.key.prefix else { return Err(Unusable::Ipv6) };
-    let IpAddr::V4(endpoint) = path.attributes().next_hop else {
-        return Err(Unusable::Ipv6NextHop);
+fn candidate<'a>(config: &Config, path: &'a Path) -> Result<(Beyond, Candidate<'a>), Unusable> {
+    let attributes = path.attributes();
+    let own = config.node.tunnel_endpoint;
+    let (beyond, endpoint) = match path.announcement.key.destination {
+        Destination::Prefix(IpPrefix::V4(prefix)) => (Beyond::Inet(prefix), attributes.next_hop),
+        Destination::Prefix(IpPrefix::V6(prefix)) => (Beyond::Inet6(prefix), attributes.next_hop),
+        Destination::Station { mac, .. } if mac.is_group() || mac.is_zero() => {
+            return Err(Unusable::Station(mac));
+        }
+        Destination::Station { mac, .. } => (Beyond::Station(mac), attributes.next_hop),
+        Destination::Flood { router } => {
+            let tunnel = attributes.flood.ok_or(Unusable::NoFloodTunnel)?;
+            (Beyond::Flood(router), tunnel.endpoint)
+        }
     };
-    if endpoint == config.node.tunnel_endpoint {
+    if endpoint == own {
         return Err(Unusable::Own);
+    }
+    if endpoint.is_ipv4() != own.is_ipv4() {
+        return Err(Unusable::NextHopFamily);
     }
     let (rank, encapsulation) = choose(&config.node.encapsulations, path)?;
     let label = path.announcement.label(encapsulation);
+    let routed = matches!(beyond, Beyond::Inet(_) | Beyond::Inet6(_));
     let router_mac = match encapsulation {
-        Encapsulation::Vxlan => {
-            if label == 0 {
-                return Err(Unusable::Label(label));
-            }
-            Some(path.attributes().router_mac.ok_or(Unusable::NoRouterMac)?)
+        Encapsulation::Vxlan if label == 0 => return Err(Unusable::Label(label)),
+        Encapsulation::Vxlan if routed => Some(attributes.router_mac.ok_or(Unusable::NoRouterMac)?),
+        // GoBGP as a PE sends 0, which means "underlay"; the others below 16 are reserved.
+        Encapsulation::MplsOverGre | Encapsulation::MplsOverUdp if label < 16 => {
+            return Err(Unusable::Label(label));
         }
-        Encapsulation::MplsOverGre | Encapsulation::MplsOverUdp => {
-            // GoBGP as a PE sends 0, which means "underlay"; the others below 16 are reserved.
-            if label < 16 {
-                return Err(Unusable::Label(label));
-            }
-            None
-        }
+        _ => None,
     };
     let hop = Hop { endpoint, encapsulation, label, router_mac };
-    Ok((prefix, Candidate { path, rank, hop }))
+    Ok((beyond, Candidate { path, rank, hop }))
 }
 
 /// The first encapsulation of our list that the path offers, and its place in the list. Without a community: MPLS over

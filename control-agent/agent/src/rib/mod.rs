@@ -3,7 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | (here) | `Rib`: every path of every peer, with its stale mark |
-//! | `import` | route targets to networks; which paths can be used at all, and by which encapsulation |
+//! | `import` | route targets to networks; what a network reaches; which paths can be used at all, and by which encapsulation |
 //! | `decision` | pure best path over what can be used |
 //! | `export` | our own routes, as peers are told them |
 
@@ -15,15 +15,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proto::bgp::{Announcement, Attributes, Family, RouteKey, RouteUpdate};
+use proto::bgp::{Announcement, Attributes, Family, Relation, RouteKey, RouteUpdate};
 
 /// One peer's offer of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
     /// Label field and attributes.
     pub(crate) announcement: Announcement,
-    /// The peer is in another AS.
-    pub(crate) external: bool,
+    /// Where the peer is.
+    pub(crate) relation: Relation,
     /// Its peer is away; it is used until it is told again or swept.
     pub(crate) stale: bool,
 }
@@ -42,12 +42,12 @@ pub(crate) struct Rib {
 
 impl Rib {
     /// Takes in what a peer says.
-    pub(crate) fn update(&mut self, peer: IpAddr, external: bool, update: &RouteUpdate) {
+    pub(crate) fn update(&mut self, peer: IpAddr, relation: Relation, update: &RouteUpdate) {
         for key in &update.withdrawn {
             self.remove(peer, key);
         }
         for announcement in &update.announced {
-            let path = Path { announcement: announcement.clone(), external, stale: false };
+            let path = Path { announcement: announcement.clone(), relation, stale: false };
             self.paths.entry(announcement.key).or_default().insert(peer, path);
         }
     }

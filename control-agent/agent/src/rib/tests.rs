@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proto::bgp::{
-    Announcement, Attributes, Encapsulation, Family, IpPrefix, Origin, Rd, RouteKey, Segment,
+    Announcement, Attributes, Destination, Encapsulation, Family, FloodTunnel, IpPrefix, Mobility,
+    Origin, Rd, RouteKey, Segment,
 };
-use wire::{Mac, Prefix};
+use wire::Mac;
 
 use super::decision::select;
-use super::import::{Hop, Unusable, import};
+use super::import::{Beyond, Hop, Imported, Unusable, import};
 use super::*;
 use crate::config::Config;
 
@@ -40,17 +41,24 @@ fn attributes(next_hop: u8) -> Attributes {
         encapsulations: vec![Encapsulation::MplsOverGre, Encapsulation::MplsOverUdp],
         encapsulation_given: true,
         router_mac: None,
+        mobility: None,
+        flood: None,
     }
 }
 
 fn told(family: Family, label: [u8; 3], attributes: Attributes) -> RouteUpdate {
+    let destination = Destination::Prefix(IpPrefix::V4("10.1.0.12/32".parse().unwrap()));
+    told_of(family, destination, label, attributes)
+}
+
+fn told_of(
+    family: Family,
+    destination: Destination,
+    label: [u8; 3],
+    attributes: Attributes,
+) -> RouteUpdate {
     let IpAddr::V4(next_hop) = attributes.next_hop else { panic!() };
-    let key = RouteKey {
-        family,
-        rd: Rd::from_address(next_hop, 1),
-        tag: 0,
-        prefix: IpPrefix::V4("10.1.0.12/32".parse().unwrap()),
-    };
+    let key = RouteKey { family, rd: Rd::from_address(next_hop, 1), tag: 0, destination };
     let attributes = Arc::new(attributes);
     let announced = vec![Announcement { key, raw_label: label, attributes }];
     RouteUpdate { announced, ..RouteUpdate::default() }
@@ -64,15 +72,27 @@ const LABEL: [u8; 3] = [0, 1, 0x91];
 
 /// The hops of 10.1.0.12/32 in a network, and why paths are not used.
 fn hops(config: &Config, rib: &Rib, network: &str) -> (Vec<Hop>, Vec<Unusable>) {
-    let (candidates, refusals) = import(config, rib);
-    let prefix: Prefix<Ipv4Addr> = "10.1.0.12/32".parse().unwrap();
-    let chosen = candidates.get(&(network, prefix)).map(|list| select(list)).unwrap_or_default();
+    hops_of(config, rib, network, Beyond::Inet("10.1.0.12/32".parse().unwrap()))
+}
+
+fn hops_of(config: &Config, rib: &Rib, network: &str, of: Beyond) -> (Vec<Hop>, Vec<Unusable>) {
+    let Imported { candidates, refusals, .. } = import(config, rib);
+    let chosen = candidates.get(&(network, of)).map(|list| select(list)).unwrap_or_default();
     (chosen.into_iter().collect(), refusals.into_iter().map(|(_, why)| why).collect())
+}
+
+/// The last byte of each hop's IPv4 endpoint.
+fn last_bytes(hops: &[Hop]) -> Vec<u8> {
+    let last = |hop: &Hop| match hop.endpoint {
+        IpAddr::V4(endpoint) => endpoint.octets()[3],
+        IpAddr::V6(endpoint) => panic!("{endpoint}"),
+    };
+    hops.iter().map(last).collect()
 }
 
 fn one(list: &str, update: &RouteUpdate) -> (Vec<Hop>, Vec<Unusable>) {
     let mut rib = Rib::default();
-    rib.update(peer(1), false, update);
+    rib.update(peer(1), Relation::Internal, update);
     hops(&config(list), &rib, "red")
 }
 
@@ -126,12 +146,12 @@ fn paths_that_cannot_be_used_stay_in_the_rib_and_out_of_the_dataplane() {
 #[test]
 fn a_route_reaches_every_network_that_imports_one_of_its_targets() {
     let mut rib = Rib::default();
-    rib.update(peer(1), false, &told(Family::Vpn4, LABEL, attributes(2)));
+    rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, attributes(2)));
     let config = config(ALL);
     assert_eq!(hops(&config, &rib, "red").0.len(), 1);
     assert_eq!(hops(&config, &rib, "both").0.len(), 1);
     let other = Attributes { targets: vec!["64512:2".parse().unwrap()], ..attributes(2) };
-    rib.update(peer(1), false, &told(Family::Vpn4, LABEL, other));
+    rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, other));
     assert_eq!(hops(&config, &rib, "red").0.len(), 0, "replaced");
     assert_eq!(hops(&config, &rib, "both").0.len(), 1);
 }
@@ -140,10 +160,10 @@ fn a_route_reaches_every_network_that_imports_one_of_its_targets() {
 fn two_reflectors_make_one_hop_and_two_nodes_make_two() {
     let mut rib = Rib::default();
     for reflector in [1, 2] {
-        rib.update(peer(reflector), false, &told(Family::Vpn4, LABEL, attributes(2)));
+        rib.update(peer(reflector), Relation::Internal, &told(Family::Vpn4, LABEL, attributes(2)));
     }
     assert_eq!(hops(&config(ALL), &rib, "red").0.len(), 1);
-    rib.update(peer(1), false, &told(Family::Vpn4, LABEL, attributes(3)));
+    rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, attributes(3)));
     assert_eq!(hops(&config(ALL), &rib, "red").0.len(), 2);
     rib.flush(peer(2), Family::Vpn4);
     assert_eq!(hops(&config(ALL), &rib, "red").0.len(), 2);
@@ -153,17 +173,17 @@ fn two_reflectors_make_one_hop_and_two_nodes_make_two() {
 fn stale_paths_are_used_until_swept() {
     let mut rib = Rib::default();
     for node in [2, 3] {
-        rib.update(peer(1), false, &told(Family::Vpn4, LABEL, attributes(node)));
+        rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, attributes(node)));
     }
     rib.mark_stale(peer(1), Family::Vpn4);
     rib.mark_stale(peer(2), Family::Vpn4);
     assert_eq!(hops(&config(ALL), &rib, "red").0.len(), 2);
-    rib.update(peer(1), false, &told(Family::Vpn4, LABEL, attributes(3)));
+    rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, attributes(3)));
     rib.sweep(peer(1), Family::Evpn);
     assert_eq!(hops(&config(ALL), &rib, "red").0.len(), 2);
     rib.sweep(peer(1), Family::Vpn4);
     let (left, _) = hops(&config(ALL), &rib, "red");
-    assert_eq!(left.iter().map(|hop| hop.endpoint.octets()[3]).collect::<Vec<_>>(), [3]);
+    assert_eq!(last_bytes(&left), [3]);
 }
 
 #[test]
@@ -188,16 +208,125 @@ fn each_step_of_the_decision_beats_those_after_it() {
                 bad(&mut better);
             }
         }
-        rib.update(peer(1), false, &told(Family::Vpn4, LABEL, better));
-        rib.update(peer(1), false, &told(Family::Vpn4, LABEL, worse));
+        rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, better));
+        rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, worse));
         let (chosen, _) = hops(&config(ALL), &rib, "red");
-        let chosen: Vec<u8> = chosen.iter().map(|hop| hop.endpoint.octets()[3]).collect();
-        assert_eq!(chosen, [2], "{}", steps[step].0);
+        assert_eq!(last_bytes(&chosen), [2], "{}", steps[step].0);
     }
     let mut rib = Rib::default();
-    rib.update(peer(1), false, &told(Family::Vpn4, LABEL, attributes(2)));
-    rib.update(peer(2), true, &told(Family::Vpn4, LABEL, attributes(3)));
-    assert_eq!(hops(&config(ALL), &rib, "red").0[0].endpoint.octets()[3], 3, "external first");
+    rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, attributes(2)));
+    rib.update(peer(2), Relation::External, &told(Family::Vpn4, LABEL, attributes(3)));
+    assert_eq!(last_bytes(&hops(&config(ALL), &rib, "red").0), [3], "external first");
+}
+
+const STATION: Mac = Mac([2, 0, 0, 0, 0xa1, 9]);
+
+fn station(address: Option<&str>) -> Destination {
+    Destination::Station { mac: STATION, address: address.map(|text| text.parse().unwrap()) }
+}
+
+fn l2(next_hop: u8, encapsulations: &[Encapsulation]) -> Attributes {
+    Attributes { encapsulations: encapsulations.to_vec(), ..attributes(next_hop) }
+}
+
+#[test]
+fn h31_a_station_gets_the_vni_or_the_label_its_route_has() {
+    for (encapsulation, label, expected) in [
+        (Encapsulation::Vxlan, [0, 0x13, 0x89], 5001),
+        (Encapsulation::MplsOverUdp, [1, 0x38, 0x91], 5001),
+        (Encapsulation::Vxlan, [1, 0x38, 0x91], 80017),
+    ] {
+        let mut rib = Rib::default();
+        let update = told_of(Family::Evpn, station(None), label, l2(2, &[encapsulation]));
+        rib.update(peer(1), Relation::Internal, &update);
+        let (chosen, refusals) = hops_of(&config(ALL), &rib, "red", Beyond::Station(STATION));
+        assert_eq!(refusals, []);
+        let [hop] = chosen.as_slice() else { panic!("{chosen:?}") };
+        assert_eq!((hop.encapsulation, hop.label), (encapsulation, expected));
+        assert_eq!(hop.router_mac, None, "bridged, not routed");
+    }
+}
+
+#[test]
+fn the_latest_announcement_of_a_station_counts_and_a_sticky_one_before_all() {
+    let at = |node: u8, sticky: bool, sequence: u32| {
+        let mobility = Some(Mobility { sticky, sequence });
+        let attributes = Attributes { mobility, ..l2(node, &[Encapsulation::Vxlan]) };
+        told_of(Family::Evpn, station(None), [0, 0x13, 0x89], attributes)
+    };
+    let place = |updates: &[RouteUpdate]| {
+        let mut rib = Rib::default();
+        for update in updates {
+            rib.update(peer(1), Relation::Internal, update);
+        }
+        last_bytes(&hops_of(&config(ALL), &rib, "red", Beyond::Station(STATION)).0)
+    };
+    let none =
+        told_of(Family::Evpn, station(None), [0, 0x13, 0x89], l2(4, &[Encapsulation::Vxlan]));
+    assert_eq!(place(&[at(2, false, 1), none.clone()]), [2], "no community is sequence 0");
+    assert_eq!(place(&[at(2, false, 1), at(3, false, 2)]), [3]);
+    assert_eq!(place(&[at(2, true, 0), at(3, false, 9)]), [2]);
+    assert_eq!(place(&[at(3, false, 1), at(2, false, 1)]), [2], "the lower endpoint");
+}
+
+#[test]
+fn a_flood_route_leads_to_the_endpoint_of_its_tunnel() {
+    let router = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+    let flood = Destination::Flood { router };
+    let tunnel = |raw_label, last| {
+        Some(FloodTunnel { raw_label, endpoint: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)) })
+    };
+    let with = |flood_tunnel: Option<FloodTunnel>| {
+        let attributes = Attributes { flood: flood_tunnel, ..l2(2, &[Encapsulation::Vxlan]) };
+        let label = flood_tunnel.map_or([0; 3], |tunnel| tunnel.raw_label);
+        let mut rib = Rib::default();
+        let update = told_of(Family::Evpn, flood, label, attributes);
+        rib.update(peer(1), Relation::Internal, &update);
+        hops_of(&config(ALL), &rib, "red", Beyond::Flood(router))
+    };
+    let (chosen, _) = with(tunnel([0, 0x13, 0x89], 7));
+    assert_eq!((last_bytes(&chosen), chosen[0].label), (vec![7], 5001));
+    assert_eq!(with(None), (vec![], vec![Unusable::NoFloodTunnel]));
+    assert_eq!(with(tunnel([0; 3], 7)).1, [Unusable::Label(0)]);
+    assert_eq!(with(tunnel([0, 0, 9], 1)), (vec![], vec![]), "our own");
+}
+
+#[test]
+fn a_groups_mac_is_no_station_and_a_network_without_bridging_has_none() {
+    let mut rib = Rib::default();
+    let group = Destination::Station { mac: Mac::BROADCAST, address: None };
+    let vxlan = l2(2, &[Encapsulation::Vxlan]);
+    let update = told_of(Family::Evpn, group, [0, 0x13, 0x89], vxlan.clone());
+    rib.update(peer(1), Relation::Internal, &update);
+    let (chosen, refusals) = hops_of(&config(ALL), &rib, "red", Beyond::Station(Mac::BROADCAST));
+    assert_eq!((chosen, refusals), (vec![], vec![Unusable::Station(Mac::BROADCAST)]));
+    let mut off = config(ALL);
+    for network in &mut off.networks {
+        network.bridging = None;
+    }
+    let update = told_of(Family::Evpn, station(Some("10.1.0.12")), [0, 0x13, 0x89], vxlan);
+    rib.update(peer(1), Relation::Internal, &update);
+    let imported = import(&off, &rib);
+    assert!(imported.candidates.is_empty() && imported.bindings.is_empty());
+    assert!(imported.refusals.is_empty(), "not meant for it");
+    let bindings = import(&config(ALL), &rib).bindings;
+    assert_eq!(bindings.get(&("red".to_owned(), "10.1.0.12".parse().unwrap())), Some(&STATION));
+}
+
+#[test]
+fn next_hops_are_of_the_family_of_our_own_endpoint() {
+    let v6 = Attributes { next_hop: "2001:db8::2".parse().unwrap(), ..attributes(2) };
+    let key = told(Family::Vpn4, LABEL, attributes(2)).announced[0].key;
+    let announced = vec![Announcement { key, raw_label: LABEL, attributes: Arc::new(v6) }];
+    let update = RouteUpdate { announced, ..RouteUpdate::default() };
+    assert_eq!(one(ALL, &update), (vec![], vec![Unusable::NextHopFamily]));
+    let mut config = config(ALL);
+    config.node.tunnel_endpoint = "2001:db8::1".parse().unwrap();
+    let mut rib = Rib::default();
+    rib.update(peer(1), Relation::Internal, &update);
+    assert_eq!(hops(&config, &rib, "red").0.len(), 1);
+    rib.update(peer(1), Relation::Internal, &told(Family::Vpn4, LABEL, attributes(2)));
+    assert_eq!(hops(&config, &rib, "red").1, [Unusable::NextHopFamily]);
 }
 
 proptest! {
@@ -221,7 +350,9 @@ proptest! {
                         med: Some(med),
                         ..attributes(node)
                     };
-                    rib.update(peer(from), external, &told(Family::Vpn4, LABEL, attributes));
+                    let relation =
+                        if external { Relation::External } else { Relation::Internal };
+                    rib.update(peer(from), relation, &told(Family::Vpn4, LABEL, attributes));
                 }
             }
             hops(&config, &rib, "red").0

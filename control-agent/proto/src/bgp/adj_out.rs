@@ -38,18 +38,21 @@ impl AdjOut {
         wanted: &BTreeMap<RouteKey, Told>,
     ) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
+        let takes = |key: &RouteKey| {
+            wanted.get(key).is_some_and(|(_, told)| sender.takes(key.family, told.next_hop))
+        };
         for family in families {
             let gone: Vec<RouteKey> = self
                 .told
                 .keys()
-                .filter(|key| key.family == *family && !wanted.contains_key(key))
+                .filter(|key| key.family == *family && !takes(key))
                 .copied()
                 .collect();
             messages.extend(encode_withdrawals(*family, &gone));
             for key in gone {
                 self.told.remove(&key);
             }
-            for (attributes, routes) in self.take_news(*family, wanted) {
+            for (attributes, routes) in self.take_news(sender, *family, wanted) {
                 messages.extend(encode_announcements(sender, *family, &attributes, &routes));
             }
         }
@@ -57,10 +60,15 @@ impl AdjOut {
     }
 
     /// What is new or other in a family, by shared attributes; it counts as told from here on.
-    fn take_news(&mut self, family: Family, wanted: &BTreeMap<RouteKey, Told>) -> Vec<Group> {
+    fn take_news(
+        &mut self,
+        sender: Sender,
+        family: Family,
+        wanted: &BTreeMap<RouteKey, Told>,
+    ) -> Vec<Group> {
         let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
         for (key, told) in wanted.iter().filter(|(key, _)| key.family == family) {
-            if self.told.get(key) == Some(told) {
+            if self.told.get(key) == Some(told) || !sender.takes(family, told.1.next_hop) {
                 continue;
             }
             let (label, attributes) = told;

@@ -1,12 +1,12 @@
 //! Walking the path attributes of an UPDATE, and what an error in each of them means (RFC 7606).
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use wire::Mac;
 
 use super::cursor::{Cursor, Short};
 use super::encode::AsWidth;
-use super::route::{Encapsulation, Origin, RouteTarget, Segment};
+use super::route::{Encapsulation, FloodTunnel, Mobility, Origin, RouteTarget, Segment};
 
 pub(crate) mod code {
     pub(crate) const ORIGIN: u8 = 1;
@@ -20,6 +20,7 @@ pub(crate) mod code {
     pub(crate) const MP_UNREACH: u8 = 15;
     pub(crate) const EXTENDED_COMMUNITIES: u8 = 16;
     pub(crate) const AS4_PATH: u8 = 17;
+    pub(crate) const PMSI_TUNNEL: u8 = 22;
     pub(crate) const TUNNEL_ENCAPSULATION: u8 = 23;
 }
 
@@ -48,7 +49,10 @@ pub(crate) fn next_raw<'a>(list: &mut Cursor<'a>) -> Result<Raw<'a>, Short> {
         | code::CLUSTER_LIST
         | code::MP_REACH
         | code::MP_UNREACH => Some(0x80),
-        code::EXTENDED_COMMUNITIES | code::AS4_PATH | code::TUNNEL_ENCAPSULATION => Some(0xc0),
+        code::EXTENDED_COMMUNITIES
+        | code::AS4_PATH
+        | code::PMSI_TUNNEL
+        | code::TUNNEL_ENCAPSULATION => Some(0xc0),
         _ => None,
     };
     let flags_fit = expected.is_none_or(|expected| flags & 0xc0 == expected);
@@ -69,6 +73,8 @@ pub(crate) struct Plain {
     pub(crate) encapsulations: Vec<Encapsulation>,
     pub(crate) encapsulation_given: bool,
     pub(crate) router_mac: Option<Mac>,
+    pub(crate) mobility: Option<Mobility>,
+    pub(crate) flood: Option<FloodTunnel>,
 }
 
 /// What to do about an attribute in error.
@@ -129,6 +135,10 @@ impl Plain {
                     self.take_community(community);
                 }
             }
+            code::PMSI_TUNNEL => {
+                self.flood =
+                    flood_tunnel(value).map_err(|_| Verdict::Withdraw("PMSI tunnel malformed"))?;
+            }
             code::TUNNEL_ENCAPSULATION => {
                 self.take_tunnels(value)
                     .map_err(|_| Verdict::Discard("tunnel encapsulation malformed"))?;
@@ -145,6 +155,11 @@ impl Plain {
                 self.encapsulation_given = true;
                 let kind = u16::from_be_bytes([high, low]);
                 self.encapsulations.extend(Encapsulation::from_tunnel_type(kind));
+            }
+            [6, 0, flags, _, a, b, c, d] => {
+                let sequence = u32::from_be_bytes([a, b, c, d]);
+                let told = Mobility { sticky: flags & 1 != 0, sequence };
+                self.mobility = self.mobility.max(Some(told));
             }
             [6, 3, a, b, c, d, e, g] => {
                 let mac = Mac([a, b, c, d, e, g]);
@@ -199,6 +214,22 @@ impl Plain {
         merged.extend(wide.iter().cloned());
         merged
     }
+}
+
+/// Flags, kind of tunnel, label field, and what identifies a tunnel of that kind (RFC 6514 section 5).
+fn flood_tunnel(mut value: Cursor<'_>) -> Result<Option<FloodTunnel>, Short> {
+    const INGRESS_REPLICATION: u8 = 6;
+    let [_flags, kind] = value.array()?;
+    let raw_label = value.array()?;
+    if kind != INGRESS_REPLICATION {
+        return Ok(None);
+    }
+    let endpoint = match value.remaining() {
+        4 => IpAddr::from(value.array::<4>()?),
+        16 => IpAddr::from(value.array::<16>()?),
+        _ => return Err(Short { offset: value.offset() }),
+    };
+    Ok(Some(FloodTunnel { raw_label, endpoint }))
 }
 
 fn number(mut value: Cursor<'_>) -> Option<u32> {

@@ -6,22 +6,26 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use netgauze_bgp_pkt::BgpMessage;
 use netgauze_bgp_pkt::community::{ExtendedCommunity, UnknownExtendedCommunity};
 use netgauze_bgp_pkt::nlri::{
-    EthernetSegmentIdentifier, EthernetTag, Ipv4MplsVpnUnicastAddress, Ipv4Unicast,
-    Ipv6MplsVpnUnicastAddress, Ipv6Unicast, L2EvpnAddress, L2EvpnIpPrefixRoute,
-    L2EvpnIpv4PrefixRoute, L2EvpnIpv6PrefixRoute, L2EvpnRoute, LabeledIpv4NextHop,
-    LabeledIpv6NextHop, LabeledNextHop, MplsLabel, RouteDistinguisher,
+    EthernetSegmentIdentifier, EthernetTag, InclusiveMulticastEthernetTagRoute,
+    Ipv4MplsVpnUnicastAddress, Ipv4Unicast, Ipv6MplsVpnUnicastAddress, Ipv6Unicast, L2EvpnAddress,
+    L2EvpnIpPrefixRoute, L2EvpnIpv4PrefixRoute, L2EvpnIpv6PrefixRoute, L2EvpnRoute,
+    LabeledIpv4NextHop, LabeledIpv6NextHop, LabeledNextHop, MacAddress, MacIpAdvertisement,
+    MplsLabel, RouteDistinguisher,
 };
 use netgauze_bgp_pkt::path_attribute::{
     As2PathSegment, As4Path, As4PathSegment, AsPath, AsPathSegmentType, ExtendedCommunities,
     LocalPreference, MpReach, MpUnreach, MultiExitDiscriminator, Origin as LibraryOrigin,
-    PathAttribute, PathAttributeValue,
+    PathAttribute, PathAttributeValue, UnknownAttribute,
 };
 use netgauze_bgp_pkt::update::BgpUpdateMessage;
 use netgauze_parse_utils::WritablePdu;
 
+use super::attribute::code;
 use super::family::Family;
 use super::message::MAX_MESSAGE;
-use super::route::{Attributes, IpPrefix, Origin, Rd, RouteKey, Segment};
+use super::route::{
+    Attributes, Destination, FloodTunnel, IpPrefix, Origin, Rd, Relation, RouteKey, Segment,
+};
 
 /// Octets of an AS number in paths (RFC 6793).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +41,19 @@ pub enum AsWidth {
 pub struct Sender {
     /// Our AS.
     pub local_as: u32,
-    /// The peer is in another AS: ours goes in front of the path, and the local preference stays at home.
-    pub external: bool,
+    /// Where the peer is. To another AS, ours goes in front of the path, and the local preference stays at home.
+    pub relation: Relation,
     /// Octets of an AS in paths.
     pub as_width: AsWidth,
+    /// It takes VPNv4 routes whose next hop is IPv6 (RFC 8950); others are not told those.
+    pub extended_next_hop: bool,
+}
+
+impl Sender {
+    /// Whether a route of this family with this next hop may be told.
+    pub(crate) fn takes(self, family: Family, next_hop: IpAddr) -> bool {
+        family != Family::Vpn4 || next_hop.is_ipv4() || self.extended_next_hop
+    }
 }
 
 /// Bytes kept free for the header, the two length fields and the frame of MP_REACH with the longest next hop.
@@ -97,11 +110,19 @@ fn chunks<T>(items: &[T], room: usize, size: impl Fn(&T) -> usize) -> impl Itera
 }
 
 fn entry_size(key: &RouteKey) -> usize {
-    match (key.family, key.prefix) {
-        (Family::Evpn, IpPrefix::V4(_)) => 2 + 34,
-        (Family::Evpn, IpPrefix::V6(_)) => 2 + 58,
-        (_, IpPrefix::V4(prefix)) => 1 + 3 + 8 + usize::from(prefix.length().div_ceil(8)),
-        (_, IpPrefix::V6(prefix)) => 1 + 3 + 8 + usize::from(prefix.length().div_ceil(8)),
+    let bytes = |address: IpAddr| if address.is_ipv4() { 4 } else { 16 };
+    match (key.family, key.destination) {
+        (_, Destination::Station { address, .. }) => 2 + 33 + address.map_or(0, bytes),
+        (_, Destination::Flood { router }) => 2 + 13 + bytes(router),
+        (Family::Evpn, Destination::Prefix(IpPrefix::V4(_))) => 2 + 34,
+        (Family::Evpn, Destination::Prefix(IpPrefix::V6(_))) => 2 + 58,
+        (_, Destination::Prefix(prefix)) => {
+            let length = match prefix {
+                IpPrefix::V4(prefix) => prefix.length(),
+                IpPrefix::V6(prefix) => prefix.length(),
+            };
+            1 + 3 + 8 + usize::from(length.div_ceil(8))
+        }
     }
 }
 
@@ -117,7 +138,7 @@ fn update(attributes: Vec<PathAttribute>) -> Vec<u8> {
 
 fn shared_attributes(sender: Sender, attributes: &Attributes) -> Vec<PathAttribute> {
     let mut path = attributes.as_path.clone();
-    if sender.external {
+    if sender.relation == Relation::External {
         match path.first_mut() {
             Some(Segment::Sequence(list)) if list.len() < 255 => list.insert(0, sender.local_as),
             _ => path.insert(0, Segment::Sequence(vec![sender.local_as])),
@@ -132,7 +153,7 @@ fn shared_attributes(sender: Sender, attributes: &Attributes) -> Vec<PathAttribu
     let mut well_known = |value| list.extend(PathAttribute::from(false, true, false, false, value));
     well_known(PathAttributeValue::Origin(origin));
     well_known(PathAttributeValue::AsPath(as_path(&path, sender.as_width)));
-    if !sender.external {
+    if sender.relation == Relation::Internal {
         let preference = attributes.local_preference.unwrap_or(100);
         well_known(PathAttributeValue::LocalPreference(LocalPreference::new(preference)));
     }
@@ -145,11 +166,26 @@ fn shared_attributes(sender: Sender, attributes: &Attributes) -> Vec<PathAttribu
         let value = PathAttributeValue::ExtendedCommunities(ExtendedCommunities::new(communities));
         list.extend(PathAttribute::from(true, true, false, true, value));
     }
+    if let Some(tunnel) = attributes.flood {
+        let value = PathAttributeValue::UnknownAttribute(flood_tunnel(tunnel));
+        list.extend(PathAttribute::from(true, true, false, false, value));
+    }
     if sender.as_width == AsWidth::Two && needs_four_octets(&path) {
         let value = PathAttributeValue::As4Path(As4Path::new(wide(&path)));
         list.extend(PathAttribute::from(true, true, false, true, value));
     }
     list
+}
+
+/// A PMSI tunnel attribute for ingress replication, which the library does not know.
+fn flood_tunnel(tunnel: FloodTunnel) -> UnknownAttribute {
+    let mut value = vec![0, 6];
+    value.extend(tunnel.raw_label);
+    match tunnel.endpoint {
+        IpAddr::V4(address) => value.extend(address.octets()),
+        IpAddr::V6(address) => value.extend(address.octets()),
+    }
+    UnknownAttribute::new(code::PMSI_TUNNEL, value)
 }
 
 fn needs_four_octets(path: &[Segment]) -> bool {
@@ -200,6 +236,10 @@ fn communities(attributes: &Attributes) -> Vec<ExtendedCommunity> {
     if let Some(mac) = attributes.router_mac {
         let [a, b, c, d, e, g] = mac.0;
         list.push([6, 3, a, b, c, d, e, g]);
+    }
+    if let Some(mobility) = attributes.mobility {
+        let [a, b, c, d] = mobility.sequence.to_be_bytes();
+        list.push([6, 0, u8::from(mobility.sticky), 0, a, b, c, d]);
     }
     list.into_iter()
         .map(|[code, sub_type, value @ ..]| {
@@ -256,7 +296,7 @@ fn unreach(family: Family, routes: &[RouteKey]) -> PathAttributeValue {
 }
 
 fn vpn4(key: &RouteKey, label: [u8; 3]) -> Option<Ipv4MplsVpnUnicastAddress> {
-    let IpPrefix::V4(prefix) = key.prefix else { return None };
+    let Destination::Prefix(IpPrefix::V4(prefix)) = key.destination else { return None };
     let net = Ipv4Net::new(prefix.address(), prefix.length()).ok()?;
     let network = Ipv4Unicast::from_net(net).ok()?;
     let labels = vec![MplsLabel::new(label)];
@@ -264,7 +304,7 @@ fn vpn4(key: &RouteKey, label: [u8; 3]) -> Option<Ipv4MplsVpnUnicastAddress> {
 }
 
 fn vpn6(key: &RouteKey, label: [u8; 3]) -> Option<Ipv6MplsVpnUnicastAddress> {
-    let IpPrefix::V6(prefix) = key.prefix else { return None };
+    let Destination::Prefix(IpPrefix::V6(prefix)) = key.destination else { return None };
     let net = Ipv6Net::new(prefix.address(), prefix.length()).ok()?;
     let network = Ipv6Unicast::from_net(net).ok()?;
     let labels = vec![MplsLabel::new(label)];
@@ -276,21 +316,30 @@ fn evpn(key: &RouteKey, label: [u8; 3]) -> Option<L2EvpnAddress> {
     let segment = EthernetSegmentIdentifier::new([0; 10]);
     let tag = EthernetTag::new(key.tag);
     let label = MplsLabel::new(label);
-    let route = match key.prefix {
-        IpPrefix::V4(prefix) => {
+    let route = match key.destination {
+        Destination::Prefix(IpPrefix::V4(prefix)) => {
             let net = Ipv4Net::new(prefix.address(), prefix.length()).ok()?;
             let gateway = Ipv4Addr::UNSPECIFIED;
             let route = L2EvpnIpv4PrefixRoute::new(rd, segment, tag, net, gateway, label);
-            L2EvpnIpPrefixRoute::V4(route)
+            L2EvpnRoute::IpPrefixRoute(L2EvpnIpPrefixRoute::V4(route))
         }
-        IpPrefix::V6(prefix) => {
+        Destination::Prefix(IpPrefix::V6(prefix)) => {
             let net = Ipv6Net::new(prefix.address(), prefix.length()).ok()?;
             let gateway = Ipv6Addr::UNSPECIFIED;
             let route = L2EvpnIpv6PrefixRoute::new(rd, segment, tag, net, gateway, label);
-            L2EvpnIpPrefixRoute::V6(route)
+            L2EvpnRoute::IpPrefixRoute(L2EvpnIpPrefixRoute::V6(route))
+        }
+        Destination::Station { mac, address } => {
+            let mac = MacAddress::new(mac.0);
+            let route = MacIpAdvertisement::new(rd, segment, tag, mac, address, label, None);
+            L2EvpnRoute::MacIpAdvertisement(route)
+        }
+        Destination::Flood { router } => {
+            let route = InclusiveMulticastEthernetTagRoute::new(rd, tag, router);
+            L2EvpnRoute::InclusiveMulticastEthernetTagRoute(route)
         }
     };
-    Some(L2EvpnAddress::new(None, L2EvpnRoute::IpPrefixRoute(route)))
+    Some(L2EvpnAddress::new(None, route))
 }
 
 fn distinguisher(rd: Rd) -> Option<RouteDistinguisher> {

@@ -7,7 +7,7 @@ use super::encode::Sender;
 use super::family::Family;
 use super::message::Notification;
 use super::open::Open;
-use super::route::{Problem, RouteUpdate};
+use super::route::{Problem, Relation, RouteUpdate};
 use super::update::UpdateContext;
 
 /// The caller's name for a connection; never used twice for one peer.
@@ -104,8 +104,8 @@ pub enum Action {
     Up(ConnectionId, Box<Negotiated>),
     /// The session is down.
     Down,
-    /// Routes came in.
-    Routes(RouteUpdate),
+    /// Routes came in, from a peer that is there.
+    Routes(RouteUpdate, Relation),
     /// The peer wants a family again.
     Refresh(Family),
     /// The peer's routes of this family are stale.

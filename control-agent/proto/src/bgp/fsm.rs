@@ -27,6 +27,7 @@ use super::family::Family;
 use super::graceful::{Effect, Helper};
 use super::message::{Message, MessageError, Notification, RouteRefresh, keepalive, take_message};
 use super::open::{GracefulRestart, Open};
+use super::route::Relation;
 use super::update::{UpdateContext, decode_update};
 
 /// First pause before calling again; doubled up to the last.
@@ -80,9 +81,14 @@ impl Fsm {
         &self.settings
     }
 
-    /// R of OPENs to come: set after our own restart, cleared once we have converged.
-    pub fn set_restarting(&mut self, restarting: bool) {
-        self.restarting = restarting;
+    /// OPENs to come have R set: we have restarted.
+    pub fn restarted(&mut self) {
+        self.restarting = true;
+    }
+
+    /// OPENs to come have R clear: we know all routes again.
+    pub fn converged(&mut self) {
+        self.restarting = false;
     }
 
     /// The session, if there is one.
@@ -201,6 +207,7 @@ impl Fsm {
             families: self.settings.families.clone(),
             four_octet_as: true,
             route_refresh: true,
+            extended_next_hop: self.settings.families.contains(&Family::Vpn4),
             graceful_restart: Some(GracefulRestart {
                 restarting: self.restarting,
                 notification: true,
@@ -373,15 +380,24 @@ impl Fsm {
         let families: Vec<Family> =
             self.settings.families.iter().filter(|f| peer.families.contains(f)).copied().collect();
         let as_width = if peer.four_octet_as { AsWidth::Four } else { AsWidth::Two };
-        let external = peer.as_number != self.settings.local_as;
+        let relation = if peer.as_number == self.settings.local_as {
+            Relation::Internal
+        } else {
+            Relation::External
+        };
         Negotiated {
-            sender: Sender { local_as: self.settings.local_as, external, as_width },
+            sender: Sender {
+                local_as: self.settings.local_as,
+                relation,
+                as_width,
+                extended_next_hop: peer.extended_next_hop,
+            },
             context: UpdateContext {
                 local_as: self.settings.local_as,
                 router_id: self.settings.router_id,
                 families: families.clone(),
                 as_width,
-                external,
+                relation,
             },
             families,
             peer,
@@ -390,11 +406,12 @@ impl Fsm {
 
     fn update(&mut self, body: &[u8], out: &mut Vec<Action>) -> Result<(), End> {
         let Some((_, negotiated)) = &self.session else { return Ok(()) };
+        let relation = negotiated.context.relation;
         let update = decode_update(body, &negotiated.context)?;
         let reports = update.problems.iter().cloned().map(Report::Update).map(Action::Report);
         out.extend(reports);
         let swept = update.end_of_rib.and_then(|family| self.helper.end_of_rib(family));
-        out.push(Action::Routes(update));
+        out.push(Action::Routes(update, relation));
         push_effects(swept, out);
         Ok(())
     }

@@ -4,10 +4,12 @@ use std::net::Ipv4Addr;
 
 use netgauze_bgp_pkt::BgpMessage;
 use netgauze_bgp_pkt::capabilities::{
-    BgpCapability, FourOctetAsCapability, GracefulRestartAddressFamily, GracefulRestartCapability,
+    BgpCapability, ExtendedNextHopEncoding, ExtendedNextHopEncodingCapability,
+    FourOctetAsCapability, GracefulRestartAddressFamily, GracefulRestartCapability,
     MultiProtocolExtensionsCapability,
 };
 use netgauze_bgp_pkt::open::{BgpOpenMessage, BgpOpenMessageParameter};
+use netgauze_iana::address_family::AddressFamily;
 use netgauze_parse_utils::WritablePdu;
 
 use super::cursor::{Cursor, Short};
@@ -48,6 +50,8 @@ pub struct Open {
     pub four_octet_as: bool,
     /// It answers route refreshes.
     pub route_refresh: bool,
+    /// It takes VPNv4 routes whose next hop is IPv6 (RFC 8950).
+    pub extended_next_hop: bool,
     /// Graceful restart, if it knows that.
     pub graceful_restart: Option<GracefulRestart>,
     /// What the AS field says when it contradicts the capability (neither the AS nor AS_TRANS).
@@ -88,6 +92,7 @@ impl Open {
             families: Vec::new(),
             four_octet_as: false,
             route_refresh: false,
+            extended_next_hop: false,
             graceful_restart: None,
             odd_as_field: None,
         };
@@ -122,6 +127,15 @@ impl Open {
                 self.families.extend(Family::from_numbers(afi, safi));
             }
             2 => self.route_refresh = true,
+            5 => {
+                while value.remaining() >= 6 {
+                    let afi = value.u16()?;
+                    let [_, safi, high, low] = value.array()?;
+                    let vpn4 = Family::from_numbers(afi, safi) == Some(Family::Vpn4);
+                    let (ipv6, _) = Family::Vpn6.numbers();
+                    self.extended_next_hop |= vpn4 && u16::from_be_bytes([high, low]) == ipv6;
+                }
+            }
             64 => {
                 let flags = value.u16()?;
                 let mut families = Vec::new();
@@ -157,6 +171,12 @@ impl Open {
             .collect();
         if self.route_refresh {
             capabilities.push(BgpCapability::RouteRefresh);
+        }
+        if self.extended_next_hop {
+            let vpn4 = Family::Vpn4.address_type();
+            let encoding = ExtendedNextHopEncoding::new(vpn4, AddressFamily::IPv6);
+            let capability = ExtendedNextHopEncodingCapability::new(vec![encoding]);
+            capabilities.push(BgpCapability::ExtendedNextHopEncoding(capability));
         }
         if let Some(gr) = &self.graceful_restart {
             let families: Vec<_> = gr
@@ -224,6 +244,7 @@ mod tests {
             families: vec![Family::Vpn4, Family::Evpn],
             four_octet_as: true,
             route_refresh: true,
+            extended_next_hop: true,
             graceful_restart: Some(GracefulRestart {
                 restarting: true,
                 notification: true,
@@ -241,6 +262,9 @@ mod tests {
         // R and N set, 120 seconds, VPNv4 and EVPN with F.
         let gr = [64, 10, 0xc0, 120, 0, 1, 128, 0x80, 0, 25, 70, 0x80];
         assert!(bytes.windows(gr.len()).any(|w| w == gr), "{bytes:02x?}");
+        // RFC 8950: VPNv4 with IPv6 next hops.
+        let extended = [5, 6, 0, 1, 0, 128, 0, 2];
+        assert!(bytes.windows(extended.len()).any(|w| w == extended), "{bytes:02x?}");
         assert_eq!(taken(&bytes), ours());
     }
 

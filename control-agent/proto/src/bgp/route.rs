@@ -126,17 +126,47 @@ impl fmt::Debug for IpPrefix {
     }
 }
 
+/// What a route leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    /// Addresses: VPNv4, VPNv6, or an EVPN IP prefix route (type 5, RFC 9136).
+    Prefix(IpPrefix),
+    /// A station and, if told, an address it has: an EVPN MAC/IP route (type 2, RFC 7432 section 7.2).
+    Station {
+        /// The station.
+        mac: Mac,
+        /// One of its addresses.
+        address: Option<IpAddr>,
+    },
+    /// A router that takes copies of what is flooded: an EVPN inclusive multicast route (type 3, section 7.3).
+    Flood {
+        /// The originating router's address.
+        router: IpAddr,
+    },
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Prefix(prefix) => fmt::Display::fmt(prefix, f),
+            Destination::Station { mac, address: None } => fmt::Display::fmt(mac, f),
+            Destination::Station { mac, address: Some(address) } => write!(f, "{mac},{address}"),
+            Destination::Flood { router } => write!(f, "flood to {router}"),
+        }
+    }
+}
+
 /// What makes a route one route: a second announcement of the same key replaces the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteKey {
-    /// Its family. For EVPN these are the IP prefix routes (type 5, RFC 9136).
+    /// Its family.
     pub family: Family,
     /// Its distinguisher.
     pub rd: Rd,
     /// Ethernet tag; 0 except for EVPN.
     pub tag: u32,
-    /// Its prefix.
-    pub prefix: IpPrefix,
+    /// What it leads to.
+    pub destination: Destination,
 }
 
 /// A tunnel type of the encapsulation community that this product can send (RFC 9012, reference control-plane.md 7.3).
@@ -202,6 +232,34 @@ pub enum Segment {
     Sequence(Vec<u32>),
 }
 
+/// MAC mobility (RFC 7432 section 7.7): which of several announcements of a station is the latest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mobility {
+    /// The station does not move.
+    pub sticky: bool,
+    /// Higher is later.
+    pub sequence: u32,
+}
+
+/// Where copies of what is flooded go: a PMSI tunnel attribute for ingress replication (RFC 6514 section 5, RFC 7432
+/// section 11.2). Other kinds of tunnel count as none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FloodTunnel {
+    /// The label field as on the wire; see [`Announcement::label`].
+    pub raw_label: [u8; 3],
+    /// The tunnel's far end.
+    pub endpoint: IpAddr,
+}
+
+/// Where a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Relation {
+    /// In our AS.
+    Internal,
+    /// In another.
+    External,
+}
+
 /// The attributes that routes of one UPDATE share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
@@ -223,6 +281,10 @@ pub struct Attributes {
     pub encapsulation_given: bool,
     /// Router's MAC (RFC 9135).
     pub router_mac: Option<Mac>,
+    /// MAC mobility; absent means sequence 0.
+    pub mobility: Option<Mobility>,
+    /// The tunnel for flooded frames.
+    pub flood: Option<FloodTunnel>,
 }
 
 impl Attributes {
@@ -250,7 +312,7 @@ impl Attributes {
 pub struct Announcement {
     /// Which route.
     pub key: RouteKey,
-    /// The label field as it was on the wire; see [`Announcement::label`].
+    /// The label field as it was on the wire; see [`Announcement::label`]. Of a flood route it is that of its tunnel.
     pub raw_label: [u8; 3],
     /// The attributes it shares with others.
     pub attributes: Arc<Attributes>,
@@ -335,7 +397,7 @@ mod tests {
                 family: Family::Evpn,
                 rd: Rd::from_address(Ipv4Addr::new(192, 0, 2, 2), 5),
                 tag: 0,
-                prefix: IpPrefix::V4("10.10.3.0/24".parse().unwrap()),
+                destination: Destination::Prefix(IpPrefix::V4("10.10.3.0/24".parse().unwrap())),
             },
             raw_label: [0x01, 0x38, 0x91],
             attributes: Arc::new(Attributes {
@@ -348,6 +410,8 @@ mod tests {
                 encapsulations: vec![],
                 encapsulation_given: false,
                 router_mac: None,
+                mobility: None,
+                flood: None,
             }),
         };
         assert_eq!(announcement.label(Encapsulation::Vxlan), 80017);

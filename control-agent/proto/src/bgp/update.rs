@@ -19,7 +19,10 @@ use super::encode::AsWidth;
 use super::family::Family;
 use super::message::{HEADER, MessageError};
 use super::nlri::{Entry, Reached, next_entry};
-use super::route::{Announcement, Attributes, Origin, Problem, RouteKey, RouteUpdate, Segment};
+use super::route::{
+    Announcement, Attributes, Destination, Origin, Problem, Relation, RouteKey, RouteUpdate,
+    Segment,
+};
 
 /// What reading an UPDATE depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +35,8 @@ pub struct UpdateContext {
     pub families: Vec<Family>,
     /// Octets of an AS in paths.
     pub as_width: AsWidth,
-    /// The peer is in another AS.
-    pub external: bool,
+    /// Where the peer is.
+    pub relation: Relation,
 }
 
 /// Reads the body of an UPDATE (what follows the header).
@@ -204,10 +207,12 @@ impl Walk {
         let attributes = Arc::new(attributes(self.plain, as_path, next_hop, context));
         update.announced = routes
             .into_iter()
-            .map(|(key, raw_label)| Announcement {
-                key,
-                raw_label,
-                attributes: Arc::clone(&attributes),
+            .map(|(key, own_label)| {
+                let raw_label = match (key.destination, attributes.flood) {
+                    (Destination::Flood { .. }, Some(tunnel)) => tunnel.raw_label,
+                    _ => own_label,
+                };
+                Announcement { key, raw_label, attributes: Arc::clone(&attributes) }
             })
             .collect();
         Ok(update)
@@ -227,7 +232,7 @@ impl Walk {
         if as_path.iter().any(own) {
             self.refuse(HEADER, "our own AS is in the path");
         }
-        if context.external {
+        if context.relation == Relation::External {
             return;
         }
         if self.plain.originator == Some(context.router_id) {
@@ -255,11 +260,13 @@ fn attributes(
         next_hop,
         med: plain.med,
         // Means nothing from another AS (RFC 4271 section 5.1.5).
-        local_preference: plain.local_preference.filter(|_| !context.external),
+        local_preference: plain.local_preference.filter(|_| context.relation == Relation::Internal),
         targets: plain.targets,
         encapsulations: plain.encapsulations,
         encapsulation_given: plain.encapsulation_given,
         router_mac: plain.router_mac,
+        mobility: plain.mobility,
+        flood: plain.flood,
     }
 }
 

@@ -4,29 +4,36 @@
 //! | object | content |
 //! |---|---|
 //! | vif 0 | the uplink, in VRF 0 |
-//! | VRF 0 | own endpoint /32 → Receive |
+//! | VRF 0 | own endpoint's host route → Receive |
 //! | each VRF | bridge entries of the gateway MAC and our router's MAC → L2 Receive; VNI → Translate |
-//! | each subnet | prefix → Discard with ARP flood; gateway /32 → Discard with ARP proxy (the gateway itself answers nothing but ARP until there is a pkt0) |
-//! | each workload | vif, L3 and L2 Encap, label → L3, /32 → L3 with ARP proxy and stitched MAC, MAC → L2 |
+//! | each subnet | prefix → Discard with ARP flood; gateway → Discard with ARP proxy (the gateway itself answers nothing but ARP and ND until there is a pkt0); with IPv6 also fe80::1 |
+//! | each workload | vif, L3 and L2 Encap, label → L3, host routes → L3 with ARP proxy and stitched MAC, MAC → L2 |
 //! | each remote prefix | Tunnel shared per endpoint, encapsulation and router's MAC, label on the route; several hops: an ECMP composite with labels on its members |
+//!
+//! | module | holds |
+//! |---|---|
+//! | (here) | fabric, networks, workloads |
+//! | `remote` | what lies beyond the fabric, and who answers ARP and ND for it |
+//! | `bridging` | broadcast trees, labels for frames |
 //!
 //! A pure function but for the ids it asks for.
 
+mod bridging;
+mod remote;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use proto::bgp::Encapsulation;
 use tables::{
-    BridgeEntry, BridgeFlags, CompositeKind, Key, LabelEntry, Member, NextHop, NextHopKind,
-    NhFamily, NhFlags, NhId, Object, Rewrite, Route, RouteFlags, TunnelEncap, Vif, VifId, VifKind,
-    VniEntry, Vrf, VrfId, limits,
+    BridgeEntry, BridgeFlags, Key, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId,
+    Object, Route, RouteFlags, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfId, limits,
 };
-use wire::{Mac, Prefix, Vni};
+use wire::{Address, Label, Mac, Prefix, Vni};
 
-use crate::config::{Config, Network, Workload};
+use crate::config::{Config, Host, Network, Subnet, UnknownUnicast, Workload};
 use crate::ids::{Ids, IdsError, WorkloadIds, translate_name};
-use crate::rib::import::Hop;
+use crate::rib::import::{Beyond, Bindings, Hop};
 
 /// Everything wanted, by name.
 pub(crate) type Objects = BTreeMap<Key, Object>;
@@ -47,12 +54,17 @@ pub(crate) struct Uplink {
 /// What outer headers take of a packet at most: IPv4, UDP, VXLAN and the inner Ethernet header.
 pub(crate) const OVERHEAD: u16 = 50;
 
+/// By how much the IPv6 header is longer.
+const IPV6_MORE: u16 = 20;
+
 /// The largest MTU of workloads behind any uplink, in bytes.
 pub(crate) const LARGEST_MTU: u16 = limits::MTU - OVERHEAD;
 
-/// The largest MTU workloads may have behind an uplink, in bytes: what its tunnels and the dataplane's buffers take.
-pub(crate) fn mtu_behind(uplink: &Uplink) -> u16 {
-    uplink.mtu.min(uplink.buffers).saturating_sub(OVERHEAD)
+/// The largest MTU workloads may have behind an uplink, in bytes: what tunnels from this endpoint and the dataplane's
+/// buffers take.
+pub(crate) fn mtu_behind(uplink: &Uplink, endpoint: IpAddr) -> u16 {
+    let overhead = if endpoint.is_ipv6() { OVERHEAD + IPV6_MORE } else { OVERHEAD };
+    uplink.mtu.min(uplink.buffers).saturating_sub(overhead)
 }
 
 /// A workload whose interface pair exists.
@@ -64,8 +76,8 @@ pub(crate) struct Attachment {
     pub(crate) mtu: u16,
 }
 
-/// The hops of each remote prefix, by network.
-pub(crate) type Remote = BTreeMap<(String, Prefix<Ipv4Addr>), Vec<Option<Hop>>>;
+/// The hops of what lies beyond the fabric, by network.
+pub(crate) type Remote = BTreeMap<(String, Beyond), Vec<Option<Hop>>>;
 
 /// What [`desired`] is computed from.
 pub(crate) struct Inputs<'a> {
@@ -73,6 +85,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) uplink: &'a Uplink,
     pub(crate) attached: &'a BTreeMap<String, Attachment>,
     pub(crate) remote: &'a Remote,
+    pub(crate) bindings: &'a Bindings,
 }
 
 /// The wanted model.
@@ -112,9 +125,19 @@ pub(crate) fn desired(inputs: &Inputs<'_>, ids: &mut Ids) -> Desired {
             build.note(format_args!("workload {name} of network {network}"), outcome);
         }
     }
-    for ((network, prefix), slots) in inputs.remote {
-        let outcome = build.remote(network, *prefix, slots);
-        build.note(format_args!("route {prefix} of network {network}"), outcome);
+    for ((network, beyond), slots) in inputs.remote {
+        if let Beyond::Station(mac) = beyond {
+            let outcome = build.remote_station(network, *mac, slots);
+            build.note(format_args!("{beyond} of network {network}"), outcome);
+        }
+    }
+    for network in &inputs.config.networks {
+        let outcome = build.broadcast(network);
+        build.note(format_args!("broadcast of network {}", network.name), outcome);
+    }
+    for ((network, beyond), slots) in inputs.remote {
+        let outcome = build.remote_prefix(network, *beyond, slots);
+        build.note(format_args!("{beyond} of network {network}"), outcome);
     }
     build.result
 }
@@ -175,21 +198,25 @@ impl Build<'_> {
         Ok(id)
     }
 
-    fn route(
+    /// A route of the fabric or the node's own part of a network: it has no label.
+    fn route<A: Family>(
         &mut self,
         vrf: VrfId,
-        prefix: Prefix<Ipv4Addr>,
+        prefix: Prefix<A>,
         next_hop: NhId,
         flags: RouteFlags,
-        with: (Option<Vni>, Option<Mac>),
+        mac: Option<Mac>,
     ) {
-        let (label, mac) = with;
-        self.put(Object::Inet(Route { vrf, prefix, next_hop, label, flags, mac }));
+        self.put(A::route(Route { vrf, prefix, next_hop, label: None, flags, mac }));
     }
 
-    fn bridge(&mut self, vrf: VrfId, mac: Mac, next_hop: NhId) {
+    fn bridge(&mut self, vrf: VrfId, mac: Mac, next_hop: NhId, label: Option<Vni>) {
         let flags = BridgeFlags::default();
-        self.put(Object::Bridge(BridgeEntry { vrf, mac, next_hop, label: None, flags }));
+        self.put(Object::Bridge(BridgeEntry { vrf, mac, next_hop, label, flags }));
+    }
+
+    fn label(&mut self, label: Label, next_hop: NhId) {
+        self.put(Object::Label(LabelEntry { label, next_hop }));
     }
 
     fn l2_receive(&mut self) -> Result<NhId, IdsError> {
@@ -206,7 +233,8 @@ impl Build<'_> {
         self.put(Object::Vif(Vif {
             vrf: FABRIC,
             mac: uplink.mac,
-            ip: Some(node.tunnel_endpoint),
+            ip: inet(node.tunnel_endpoint),
+            ip6: inet6(node.tunnel_endpoint),
             mtu: uplink.mtu,
             ..Vif::new(UPLINK, uplink.name.as_str(), VifKind::Physical)
         }));
@@ -222,8 +250,11 @@ impl Build<'_> {
         let receive = self.next_hop("receive".to_owned(), NhFamily::Inet, FABRIC, none, || {
             NextHopKind::Receive(HOST)
         })?;
-        let own = Prefix::host(node.tunnel_endpoint);
-        self.route(FABRIC, own, receive, RouteFlags::ARP_PROXY, (None, None));
+        let flags = RouteFlags::ARP_PROXY;
+        match node.tunnel_endpoint {
+            IpAddr::V4(own) => self.route(FABRIC, Prefix::host(own), receive, flags, None),
+            IpAddr::V6(own) => self.route(FABRIC, Prefix::host(own), receive, flags, None),
+        }
         Ok(())
     }
 
@@ -232,26 +263,52 @@ impl Build<'_> {
         let name = &network.name;
         self.put(Object::Vrf(Vrf { id: vrf, name: format!("default-domain:demo:{name}:{name}") }));
         let l2_receive = self.l2_receive()?;
-        self.bridge(vrf, Mac::GATEWAY, l2_receive);
-        self.bridge(vrf, self.inputs.uplink.mac, l2_receive);
-        self.bridge(vrf, router_mac(self.inputs.config, self.inputs.uplink), l2_receive);
-        for subnet in &network.subnets {
-            self.route(vrf, subnet.prefix, DISCARD, RouteFlags::ARP_FLOOD, (None, None));
-            let gateway = Prefix::host(subnet.gateway);
-            self.route(vrf, gateway, DISCARD, RouteFlags::ARP_PROXY, (None, None));
+        let uplink = self.inputs.uplink;
+        for mac in [Mac::GATEWAY, uplink.mac, router_mac(self.inputs.config, uplink)] {
+            self.bridge(vrf, mac, l2_receive, None);
         }
-        let flags = NhFlags::TUNNEL_VXLAN;
-        let translate =
-            self.next_hop(translate_name(name), NhFamily::Bridge, vrf, flags, || {
-                NextHopKind::Translate(vrf)
-            })?;
+        // Where nothing is bridged nobody hears a flooded question: the gateway answers for all.
+        let unknown = match network.bridging {
+            Some(_) => RouteFlags::ARP_FLOOD,
+            None => RouteFlags::ARP_PROXY,
+        };
+        self.subnets(vrf, &network.subnets, unknown);
+        self.subnets(vrf, &network.subnets6, unknown);
+        if !network.subnets6.is_empty() {
+            let gateway = Prefix::host(LINK_LOCAL_GATEWAY);
+            self.route(vrf, gateway, DISCARD, RouteFlags::ARP_PROXY, None);
+        }
+        let translate = self.translate(network, vrf)?;
         self.put(Object::Vni(VniEntry { vni: network.vni, next_hop: translate }));
         Ok(())
     }
 
+    fn subnets<A: Family>(&mut self, vrf: VrfId, subnets: &[Subnet<A>], unknown: RouteFlags) {
+        for subnet in subnets {
+            self.route(vrf, subnet.prefix, DISCARD, unknown, None);
+            let gateway = Prefix::host(subnet.gateway);
+            self.route(vrf, gateway, DISCARD, RouteFlags::ARP_PROXY, None);
+        }
+    }
+
+    /// What brings a frame from the fabric to the network's bridge table.
+    fn translate(&mut self, network: &Network, vrf: VrfId) -> Result<NhId, IdsError> {
+        let flags = match network.unknown_unicast {
+            UnknownUnicast::Dropped => NhFlags::TUNNEL_VXLAN,
+            UnknownUnicast::Flooded => NhFlags::TUNNEL_VXLAN.with(NhFlags::UNKNOWN_UNICAST_FLOOD),
+        };
+        let name = translate_name(&network.name);
+        self.next_hop(name, NhFamily::Bridge, vrf, flags, || NextHopKind::Translate(vrf))
+    }
+
     fn workload(&mut self, workload: &Workload, attachment: &Attachment) -> Result<(), IdsError> {
         let ids = self.ids.workload(&workload.network, &workload.name)?;
-        let WorkloadIds { vrf, vif, label, l3, l2 } = ids;
+        let WorkloadIds { vrf, vif, label, l2_label, l3, l2 } = ids;
+        let network = self.inputs.config.network(&workload.network);
+        let bridged = network.is_some_and(|network| network.bridging.is_some());
+        let floods =
+            network.is_some_and(|network| network.unknown_unicast == UnknownUnicast::Flooded);
+        let flags = VifFlags::L3.with(VifFlags::L2);
         let mac = workload.mac;
         let rewrite = [&mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
         for (id, family, rewrite) in
@@ -263,80 +320,84 @@ impl Build<'_> {
         self.put(Object::Vif(Vif {
             vrf,
             mac: Mac::GATEWAY,
-            ip: Some(workload.address),
+            ip: workload.inet.map(|host| host.address),
+            ip6: workload.inet6.map(|host| host.address),
             mtu: attachment.mtu,
+            flags: if floods { flags.with(VifFlags::UNKNOWN_UNICAST_FLOOD) } else { flags },
             next_hop: Some(l3),
             ..Vif::new(vif, attachment.device.as_str(), VifKind::Virtual)
         }));
-        self.put(Object::Label(LabelEntry { label, next_hop: l3 }));
-        self.bridge(vrf, mac, l2);
-        let own = Prefix::host(workload.address);
-        self.route(vrf, own, l3, RouteFlags::ARP_PROXY, (None, Some(mac)));
+        self.label(label, l3);
+        if bridged {
+            self.label(l2_label, l2);
+        }
+        self.bridge(vrf, mac, l2, None);
+        self.own_host(vrf, workload.inet, l3, mac);
+        self.own_host(vrf, workload.inet6, l3, mac);
         Ok(())
     }
 
-    fn remote(
-        &mut self,
-        network: &str,
-        prefix: Prefix<Ipv4Addr>,
-        slots: &[Option<Hop>],
-    ) -> Result<(), IdsError> {
-        let vrf = self.ids.vrf(network)?;
-        // What is local is not reached through the fabric, whatever a peer says.
-        if self.result.objects.contains_key(&Key::Inet(vrf, prefix)) {
-            return Ok(());
+    fn own_host<A: Family>(&mut self, vrf: VrfId, host: Option<Host<A>>, l3: NhId, mac: Mac) {
+        if let Some(host) = host {
+            let prefix = Prefix::host(host.address);
+            self.route(vrf, prefix, l3, RouteFlags::ARP_PROXY, Some(mac));
         }
-        let mut members = Vec::with_capacity(slots.len());
-        for slot in slots {
-            members.push(match slot {
-                Some(hop) => Some((self.tunnel(hop)?, hop.label)),
-                None => None,
-            });
-        }
-        let filled: Vec<(NhId, u32)> = members.iter().flatten().copied().collect();
-        match filled.as_slice() {
-            [] => {}
-            [(next_hop, label)] => {
-                let label = Vni::try_from(*label).ok();
-                self.route(vrf, prefix, *next_hop, RouteFlags::ARP_PROXY, (label, None));
-            }
-            _ => {
-                let members = members
-                    .into_iter()
-                    .map(|slot| {
-                        slot.map(|(next_hop, label)| Member { next_hop, label: Some(label) })
-                    })
-                    .collect();
-                let name = format!("ecmp:{network}:{prefix}");
-                let group = self.next_hop(name, NhFamily::Inet, vrf, NhFlags::default(), || {
-                    NextHopKind::Composite { kind: CompositeKind::Ecmp(0), members }
-                })?;
-                self.route(vrf, prefix, group, RouteFlags::ARP_PROXY, (None, None));
-            }
-        }
-        Ok(())
-    }
-
-    /// The tunnel next hop of an endpoint and encapsulation; the label is not part of it.
-    fn tunnel(&mut self, hop: &Hop) -> Result<NhId, IdsError> {
-        let source = self.inputs.config.node.tunnel_endpoint;
-        let (encap, suffix) = match (hop.encapsulation, hop.router_mac) {
-            (Encapsulation::Vxlan, Some(mac)) => (TunnelEncap::VxlanL3(mac), format!(":{mac}")),
-            (Encapsulation::Vxlan, None) => (TunnelEncap::Vxlan, String::new()),
-            (Encapsulation::MplsOverGre, _) => (TunnelEncap::MplsOverGre, String::new()),
-            (Encapsulation::MplsOverUdp, _) => (TunnelEncap::MplsOverUdp, String::new()),
-        };
-        let name = format!("tunnel:{}:{}{suffix}", hop.endpoint, hop.encapsulation);
-        self.next_hop(name, NhFamily::Inet, FABRIC, NhFlags::default(), || NextHopKind::Tunnel {
-            source: IpAddr::V4(source),
-            destination: IpAddr::V4(hop.endpoint),
-            encap,
-            rewrite: Rewrite::Underlay,
-        })
     }
 }
 
 /// What we advertise as Router's MAC.
 pub(crate) fn router_mac(config: &Config, uplink: &Uplink) -> Mac {
     config.node.router_mac.unwrap_or(uplink.mac)
+}
+
+/// What workloads may have as IPv6 gateway besides that of their subnet.
+pub(crate) const LINK_LOCAL_GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+/// An address family's routes among the objects.
+trait Family: Address {
+    fn route(route: Route<Self>) -> Object;
+    fn key(vrf: VrfId, prefix: Prefix<Self>) -> Key;
+    fn ip(self) -> IpAddr;
+}
+
+impl Family for Ipv4Addr {
+    fn route(route: Route<Ipv4Addr>) -> Object {
+        Object::Inet(route)
+    }
+
+    fn key(vrf: VrfId, prefix: Prefix<Ipv4Addr>) -> Key {
+        Key::Inet(vrf, prefix)
+    }
+
+    fn ip(self) -> IpAddr {
+        IpAddr::V4(self)
+    }
+}
+
+impl Family for Ipv6Addr {
+    fn route(route: Route<Ipv6Addr>) -> Object {
+        Object::Inet6(route)
+    }
+
+    fn key(vrf: VrfId, prefix: Prefix<Ipv6Addr>) -> Key {
+        Key::Inet6(vrf, prefix)
+    }
+
+    fn ip(self) -> IpAddr {
+        IpAddr::V6(self)
+    }
+}
+
+fn inet(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn inet6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(address),
+    }
 }
