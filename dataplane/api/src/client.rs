@@ -13,7 +13,7 @@ use crate::message::{
     ClientHello, Core, Cursor, DropScope, Lookup, Page, Reply, Request, Rows, ServerHello, Table,
     Transaction, VERSIONS,
 };
-use crate::row::{DropStats, MemoryStats, ProcessInfo, VrouterInfo};
+use crate::row::{Description, DropStats, MemoryStats, ProcessInfo, RouteChange, VrouterInfo};
 
 /// The socket's name in its directory.
 pub const SOCKET_NAME: &str = "vrouterd.sock";
@@ -268,6 +268,31 @@ impl Client {
         match self.call(&Request::Memory)? {
             Reply::Memory(stats) => Ok(stats),
             other => Err(unexpected(&other, "memory")),
+        }
+    }
+
+    /// Text about the dataplane.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn describe(&mut self, what: Description) -> Result<String, ClientError> {
+        match self.call(&Request::Describe(what))? {
+            Reply::Text(text) => Ok(text),
+            other => Err(unexpected(&other, "text")),
+        }
+    }
+
+    /// Changes of routes behind a place in their log, and the place to go on from.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn route_changes(
+        &mut self,
+        after: Option<u64>,
+    ) -> Result<(Vec<RouteChange>, u64), ClientError> {
+        match self.call(&Request::RouteChanges { after })? {
+            Reply::RouteChanges { changes, last } => Ok((changes, last)),
+            other => Err(unexpected(&other, "route changes")),
         }
     }
 

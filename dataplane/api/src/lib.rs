@@ -35,11 +35,12 @@ pub use message::{
     Transaction, VERSIONS, VersionRange,
 };
 pub use row::{
-    Backend, BondMember, BridgeInfo, BuildInfo, CopyMode, DropLogEntry, DropStats, Duplex, Fabric,
-    ForwardingClassInfo, LabelInfo, LayerCounters, Layers, LinkState, MemoryStats, MirrorInfo,
-    NextHopDetail, NextHopInfo, PacketKind, Pbb, PortRow, PortState, ProcessInfo, QosMapInfo,
-    RouteInfo, Stitched, TableSize, Traffic, UnderlayHop, VifInfo, VlanStation, VlanTag, VlanVrf,
-    VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue, WorkerInfo, XdpMode, XdpStatistics,
+    Backend, BondMember, BridgeInfo, BuildInfo, CopyMode, Description, DropLogEntry, DropStats,
+    Duplex, Fabric, ForwardingClassInfo, LabelInfo, LayerCounters, Layers, LinkState, MemoryStats,
+    MirrorInfo, NextHopDetail, NextHopInfo, PacketKind, Pbb, PortRow, PortState, ProcessInfo,
+    QosMapInfo, RouteChange, RouteChanged, RouteInfo, Stitched, TableSize, Traffic, UnderlayHop,
+    VifInfo, VlanStation, VlanTag, VlanVrf, VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue,
+    WorkerInfo, XdpMode, XdpStatistics,
 };
 // The vocabulary the messages are written in, so that tools need no other crate.
 pub use tables::{

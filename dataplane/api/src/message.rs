@@ -9,9 +9,9 @@ use wire::Mac;
 
 use crate::error::{ApiError, ErrorCode};
 use crate::row::{
-    BridgeInfo, DropLogEntry, DropStats, ForwardingClassInfo, LabelInfo, MemoryStats, MirrorInfo,
-    NextHopInfo, ProcessInfo, QosMapInfo, RouteInfo, VifInfo, VniInfo, VrfInfo, VrfStats,
-    VrouterInfo, VrouterValue,
+    BridgeInfo, Description, DropLogEntry, DropStats, ForwardingClassInfo, LabelInfo, MemoryStats,
+    MirrorInfo, NextHopInfo, ProcessInfo, QosMapInfo, RouteChange, RouteInfo, VifInfo, VniInfo,
+    VrfInfo, VrfStats, VrouterInfo, VrouterValue,
 };
 
 /// The versions this crate speaks.
@@ -146,6 +146,14 @@ pub enum Request {
     Memory,
     /// Empty the log of dropped packets. Answer: [`Reply::Done`].
     ClearDropLog,
+    /// Text about the dataplane. Answer: [`Reply::Text`].
+    Describe(Description),
+    /// Changes of routes behind a place in their log; `None` starts at its end. They are kept while somebody asks at
+    /// least every few seconds. Answer: [`Reply::RouteChanges`].
+    RouteChanges {
+        /// The place, as the last answer told it.
+        after: Option<u64>,
+    },
 }
 
 /// A table that can be dumped; rows come in ascending order.
@@ -310,6 +318,15 @@ pub enum Reply {
     Vrouter(VrouterInfo),
     /// Objects in memory.
     Memory(MemoryStats),
+    /// Text.
+    Text(String),
+    /// Changes of routes.
+    RouteChanges {
+        /// In the order they were made.
+        changes: Vec<RouteChange>,
+        /// The place to go on from.
+        last: u64,
+    },
 }
 
 impl Reply {
@@ -325,6 +342,8 @@ impl Reply {
             Reply::Epoch(_) => "epoch",
             Reply::Vrouter(_) => "vrouter",
             Reply::Memory(_) => "memory",
+            Reply::Text(_) => "text",
+            Reply::RouteChanges { .. } => "route changes",
         }
     }
 }

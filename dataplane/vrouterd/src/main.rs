@@ -7,13 +7,14 @@
 //! | `worker`, `patience` | a worker's thread, and when it sleeps |
 //! | `server`, `follow`, `touched` | the control thread: requests, and what follows from a change |
 //! | `control` | sockets of clients, pages, publication |
-//! | `settings`, `facts` | what can be set while it runs; limits, use and memory as the tools show them |
+//! | `settings`, `facts`, `describe` | what can be set while it runs; limits, use and memory as the tools show them |
 //! | `ports`, `links` | ports follow the model and the netdevs |
 //! | `kernel`, `underlay`, `route_changes` | tunnel destinations follow the kernel's routes and neighbours |
 #![forbid(unsafe_code)]
 
 mod control;
 mod cores;
+mod describe;
 mod facts;
 mod follow;
 mod kernel;

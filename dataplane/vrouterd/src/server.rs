@@ -156,6 +156,11 @@ impl Server {
                 answered(set.map(|()| self.publisher.pending()))
             }
             Request::ClearDropLog => done(Ok(self.publisher.pending())),
+            Request::Describe(what) => Reply::Text(self.describe(what)),
+            Request::RouteChanges { after } => {
+                let (changes, last) = self.publisher.route_changes(after);
+                Reply::RouteChanges { changes, last }
+            }
             Request::Hello(_) => {
                 Reply::Error(ApiError::new(ErrorCode::Invalid, "hello", "was said already"))
             }

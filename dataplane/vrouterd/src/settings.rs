@@ -88,6 +88,10 @@ impl Settings {
             let message = "is no setting of this dataplane";
             return Err(ApiError::new(ErrorCode::Unsupported, object, message));
         };
+        if name == VrouterValue::DropLogReason && !is_reason(to) {
+            let message = format!("{to} is no drop reason");
+            return Err(ApiError::new(ErrorCode::Invalid, object, message));
+        }
         let most = match name {
             VrouterValue::FlowHoldLimit
             | VrouterValue::BurstTokens
@@ -114,6 +118,10 @@ impl Settings {
         let filter = EnvFilter::try_new(filter).map_err(|error| failed(error.to_string()))?;
         (self.log.0)(filter).map_err(|error| failed(error.to_string()))
     }
+}
+
+fn is_reason(number: u32) -> bool {
+    number == VrouterValue::EVERY_REASON || (number as usize) < tables::DropReason::COUNT
 }
 
 /// The filter for a level (1 emergency to 8 debug) and the types that are logged in detail.

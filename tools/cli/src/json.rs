@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use api::{ApiError, ClientError, DropReason, DropStats, Rows};
+use api::{ApiError, ClientError, DropReason, DropStats, Rows, VrouterInfo};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -82,4 +82,17 @@ pub(crate) fn counters(stats: &DropStats) -> Value {
         .iter()
         .map(|reason| (reason.name().to_owned(), stats.count(*reason).into()));
     Value::Object(named.collect())
+}
+
+/// A reply that is no table.
+pub(crate) fn object(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+/// Limits and settings: build facts, and each number by its name.
+pub(crate) fn vrouter(out: &mut dyn Write, info: &VrouterInfo) -> io::Result<()> {
+    let values = info.values.iter().map(|(name, value)| (format!("{name:?}"), (*value).into()));
+    let values: serde_json::Map<String, Value> = values.collect();
+    object(out, &json!({ "build": info.build, "values": values }))
 }

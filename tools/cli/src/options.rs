@@ -6,22 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The part of every usage that says what every tool can be told.
-macro_rules! common_usage {
-    ($sock_dir:literal) => {
-        concat!(
-            "  ",
-            $sock_dir,
-            ", --sock-dir DIR    directory of vrouterd.sock (VROUTER_SOCK_DIR, else /run/vrouter)\n",
-            "      --json            the same reply as JSON: an array with one row a line\n",
-            "      --layout LAYOUT   text of platform kernel (default), dpdk or vtest\n",
-            "      --help            this text\n",
-        )
-    };
-}
-pub(crate) use common_usage;
-
-/// An option of a tool, known inside it as `T`.
+/// An option of a tool, known inside it as `T`. Parser, usage and shell completions are made of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Opt<T> {
     id: T,
@@ -29,12 +14,36 @@ pub(crate) struct Opt<T> {
     short: &'static str,
     takes: Takes,
     abbreviation: Abbreviation,
+    help: &'static str,
 }
 
+/// What follows an option.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Takes {
+pub(crate) enum Takes {
+    /// Nothing.
     Nothing,
-    Value,
+    /// A value.
+    Value {
+        /// Its name in the usage.
+        name: &'static str,
+        /// What a shell can offer.
+        offer: Offer,
+    },
+}
+
+/// What a shell can offer for a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Nothing.
+    Nothing,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A directory.
+    Directory,
+    /// A file.
+    File,
+    /// A network device.
+    Device,
 }
 
 /// Options the original does not have must be written out: they may not make its abbreviations ambiguous.
@@ -45,14 +54,39 @@ enum Abbreviation {
 }
 
 impl<T> Opt<T> {
-    /// An option without a value. `short` lists its letters; `long` may be empty.
-    pub(crate) const fn flag(id: T, long: &'static str, short: &'static str) -> Opt<T> {
-        Opt { id, long, short, takes: Takes::Nothing, abbreviation: Abbreviation::Unique }
+    /// An option without a value. `short` lists its letters; `long` may be empty; without `help` it is not shown.
+    pub(crate) const fn flag(
+        id: T,
+        long: &'static str,
+        short: &'static str,
+        help: &'static str,
+    ) -> Opt<T> {
+        let (takes, abbreviation) = (Takes::Nothing, Abbreviation::Unique);
+        Opt { id, long, short, takes, abbreviation, help }
     }
 
-    /// An option with a value.
-    pub(crate) const fn valued(id: T, long: &'static str, short: &'static str) -> Opt<T> {
-        Opt { id, long, short, takes: Takes::Value, abbreviation: Abbreviation::Unique }
+    /// An option with a value of that name.
+    pub(crate) const fn valued(
+        id: T,
+        long: &'static str,
+        short: &'static str,
+        name: &'static str,
+        help: &'static str,
+    ) -> Opt<T> {
+        let takes = Takes::Value { name, offer: Offer::Nothing };
+        Opt { id, long, short, takes, abbreviation: Abbreviation::Unique, help }
+    }
+
+    /// The same option, with something to offer for its value.
+    pub(crate) const fn offering(self, offer: Offer) -> Opt<T>
+    where
+        T: Copy,
+    {
+        let takes = match self.takes {
+            Takes::Nothing => Takes::Nothing,
+            Takes::Value { name, .. } => Takes::Value { name, offer },
+        };
+        Opt { takes, ..self }
     }
 
     /// The same option as one of our own.
@@ -62,6 +96,24 @@ impl<T> Opt<T> {
     {
         Opt { abbreviation: Abbreviation::Never, ..self }
     }
+
+    /// How it is shown.
+    pub(crate) fn shown(&self) -> Shown {
+        Shown { long: self.long, short: self.short, takes: self.takes, help: self.help }
+    }
+}
+
+/// An option as people and shells see it.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown {
+    /// Its long name, or nothing.
+    pub(crate) long: &'static str,
+    /// Its letters.
+    pub(crate) short: &'static str,
+    /// What follows it.
+    pub(crate) takes: Takes,
+    /// What it does; nothing hides it.
+    pub(crate) help: &'static str,
 }
 
 /// What every tool can be told.
@@ -95,20 +147,97 @@ pub(crate) enum Layout {
     Vtest,
 }
 
+/// Where a Contrail node keeps what its tools have to know.
+const AGENT_CONFIGURATION: &str = "/etc/contrail/contrail-vrouter-agent.conf";
+
+impl Layout {
+    /// What the node's configuration says (reference cli.md section 1.5); the kernel's without one.
+    fn of_this_host() -> Layout {
+        std::fs::read_to_string(AGENT_CONFIGURATION)
+            .map_or(Layout::Kernel, |text| Layout::in_text(&text))
+    }
+
+    /// Key `platform` of section `DEFAULT`.
+    fn in_text(text: &str) -> Layout {
+        let mut section = "";
+        for line in text.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']');
+            }
+            if let ("DEFAULT", Some(("platform", "dpdk"))) =
+                (section, line.split_once('=').map(|(key, value)| (key.trim(), value.trim())))
+            {
+                return Layout::Dpdk;
+            }
+        }
+        Layout::Kernel
+    }
+}
+
 /// Arguments that are not understood: the words for stderr, if there are any, before the usage.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Complaint(pub(crate) Option<String>);
 
 /// Options in the order given, with their values.
-pub(crate) type Given<T> = Vec<(T, String)>;
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Given<T>(pub(crate) Vec<(T, String)>);
+
+impl<T: Copy + PartialEq> Given<T> {
+    /// Whether an option was given.
+    pub(crate) fn has(&self, wanted: T) -> bool {
+        self.0.iter().any(|(id, _)| *id == wanted)
+    }
+
+    /// Whether nothing but these was given.
+    pub(crate) fn only(&self, allowed: &[T]) -> bool {
+        self.0.iter().all(|(id, _)| allowed.contains(id))
+    }
+
+    /// The value given last.
+    pub(crate) fn last(&self, wanted: T) -> Option<&str> {
+        self.each(wanted).last()
+    }
+
+    /// All values of an option.
+    pub(crate) fn each(&self, wanted: T) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(id, _)| *id == wanted).map(|(_, value)| value.as_str())
+    }
+
+    /// The last value as a number.
+    pub(crate) fn number(&self, wanted: T) -> Option<Number> {
+        self.last(wanted).map(Number::read)
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Any<T> {
     Own(T),
+    Common(CommonId),
+}
+
+/// An option that every tool has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CommonId {
     SockDir,
     Json,
     Layout,
     Help,
+}
+
+/// The options that every tool has. `sock_dir` lists the short letters of `--sock-dir`.
+pub(crate) fn common_options(sock_dir: &'static str) -> [Opt<CommonId>; 4] {
+    let directory = "directory of vrouterd.sock (VROUTER_SOCK_DIR, else /run/vrouter)";
+    let layout = "text of platform kernel (default), dpdk or vtest";
+    [
+        Opt::valued(CommonId::SockDir, "sock-dir", sock_dir, "DIR", directory)
+            .offering(Offer::Directory),
+        Opt::flag(CommonId::Json, "json", "", "the reply as JSON: an array with one row a line")
+            .extension(),
+        Opt::valued(CommonId::Layout, "layout", "", "LAYOUT", layout)
+            .offering(Offer::Words(&["kernel", "dpdk", "vtest"]))
+            .extension(),
+        Opt::flag(CommonId::Help, "help", "", "this text"),
+    ]
 }
 
 /// Reads arguments (without the program's name). `sock_dir` lists the short letters of `--sock-dir`. Operands are
@@ -119,18 +248,13 @@ pub(crate) fn parse<T: Copy>(
     sock_dir: &'static str,
 ) -> Result<(Common, Given<T>), Complaint> {
     let mut table: Vec<Opt<Any<T>>> = own.iter().map(|opt| opt.map(Any::Own)).collect();
-    table.extend([
-        Opt::valued(Any::SockDir, "sock-dir", sock_dir),
-        Opt::flag(Any::Help, "help", ""),
-        Opt::flag(Any::Json, "json", "").extension(),
-        Opt::valued(Any::Layout, "layout", "").extension(),
-    ]);
+    table.extend(common_options(sock_dir).map(|opt| opt.map(Any::Common)));
     let mut common = Common {
         directory: api::default_directory(),
         format: Format::Text,
-        layout: Layout::Kernel,
+        layout: Layout::of_this_host(),
     };
-    let mut given = Given::new();
+    let mut given = Vec::new();
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next().map_err(complain)? {
         let opt = match argument {
@@ -143,17 +267,17 @@ pub(crate) fn parse<T: Copy>(
         };
         let value = match opt.takes {
             Takes::Nothing => String::new(),
-            Takes::Value => parser.value().map_err(complain)?.to_string_lossy().into_owned(),
+            Takes::Value { .. } => parser.value().map_err(complain)?.to_string_lossy().into_owned(),
         };
         match opt.id {
             Any::Own(id) => given.push((id, value)),
-            Any::SockDir => common.directory = value.into(),
-            Any::Json => common.format = Format::Json,
-            Any::Layout => common.layout = layout(&value)?,
-            Any::Help => return Err(Complaint(None)),
+            Any::Common(CommonId::SockDir) => common.directory = value.into(),
+            Any::Common(CommonId::Json) => common.format = Format::Json,
+            Any::Common(CommonId::Layout) => common.layout = layout(&value)?,
+            Any::Common(CommonId::Help) => return Err(Complaint(None)),
         }
     }
-    Ok((common, given))
+    Ok((common, Given(given)))
 }
 
 impl<T: Copy> Opt<T> {
@@ -164,6 +288,7 @@ impl<T: Copy> Opt<T> {
             short: self.short,
             takes: self.takes,
             abbreviation: self.abbreviation,
+            help: self.help,
         }
     }
 }
@@ -250,6 +375,10 @@ pub(crate) trait Bounded {
     const LAST: Self;
 }
 
+impl Bounded for u8 {
+    const LAST: u8 = u8::MAX;
+}
+
 impl Bounded for u16 {
     const LAST: u16 = u16::MAX;
 }
@@ -277,16 +406,16 @@ mod tests {
     use super::*;
 
     const TABLE: &[Opt<u8>] = &[
-        Opt::flag(1, "list", "lb"),
-        Opt::valued(2, "get", "g"),
-        Opt::flag(3, "get-drop-stats", ""),
-        Opt::valued(4, "core", "C"),
-        Opt::flag(5, "clear", ""),
+        Opt::flag(1, "list", "lb", "all"),
+        Opt::valued(2, "get", "g", "INDEX", "one"),
+        Opt::flag(3, "get-drop-stats", "", "why"),
+        Opt::valued(4, "core", "C", "N", "a core"),
+        Opt::flag(5, "clear", "", "zero"),
     ];
 
-    fn read(arguments: &[&str]) -> Result<Given<u8>, Complaint> {
+    fn read(arguments: &[&str]) -> Result<Vec<(u8, String)>, Complaint> {
         let arguments = arguments.iter().map(OsString::from);
-        parse(arguments, TABLE, "s").map(|(_, given)| given)
+        parse(arguments, TABLE, "s").map(|(_, given)| given.0)
     }
 
     #[test]
@@ -323,7 +452,15 @@ mod tests {
         let (common, given) = parse(arguments, TABLE, "s").unwrap();
         assert_eq!(common.directory, PathBuf::from("/x"));
         assert_eq!((common.format, common.layout), (Format::Json, Layout::Vtest));
-        assert_eq!(given, [(1, String::new())]);
+        assert_eq!(given.0, [(1, String::new())]);
+    }
+
+    #[test]
+    fn the_platform_is_what_the_nodes_configuration_says() {
+        assert_eq!(Layout::in_text("[DEFAULT]\nplatform = dpdk\n"), Layout::Dpdk);
+        assert_eq!(Layout::in_text("[DEFAULT]\nplatform=nic\n"), Layout::Kernel);
+        assert_eq!(Layout::in_text("[OTHER]\nplatform=dpdk\n"), Layout::Kernel);
+        assert_eq!(Layout::in_text("# platform=dpdk\n"), Layout::Kernel);
     }
 
     #[test]

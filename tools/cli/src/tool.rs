@@ -7,17 +7,20 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
-use api::{ApiError, Client, ClientError, Rows, Table};
+use api::{ApiError, Client, ClientError, ErrorCode, Op, Rows, Table};
 
+use crate::description::Description;
 use crate::json;
-use crate::options::{Common, Complaint, Format, Given, Opt, parse};
+use crate::options::{Common, Complaint, Format, Given, Opt, common_options, parse};
 
 /// What differs between tools.
 pub(crate) struct Tool<T: 'static> {
     /// Its name.
     pub(crate) name: &'static str,
-    /// Its usage, which begins with `Usage`.
-    pub(crate) usage: &'static str,
+    /// What it is, in a few words.
+    pub(crate) about: &'static str,
+    /// The ways to call it, without its name.
+    pub(crate) synopsis: &'static [&'static str],
     /// Its options.
     pub(crate) options: &'static [Opt<T>],
     /// The short letters of `--sock-dir`.
@@ -28,6 +31,16 @@ pub(crate) struct Tool<T: 'static> {
     pub(crate) lost_status: u8,
     /// The work.
     pub(crate) run: fn(&Given<T>, &mut Session<'_>) -> Result<(), Failure>,
+}
+
+impl<T: Copy> Tool<T> {
+    /// Its face to people and shells.
+    pub(crate) fn description(&self) -> Description {
+        let own = self.options.iter().map(Opt::shown);
+        let common = common_options(self.sock_dir);
+        let options = own.chain(common.iter().map(Opt::shown)).collect();
+        Description { name: self.name, about: self.about, synopsis: self.synopsis, options }
+    }
 }
 
 /// Why a tool ends early.
@@ -45,6 +58,13 @@ pub(crate) enum Failure {
     Output,
     /// Everything is said; this status.
     Said(u8),
+}
+
+impl Failure {
+    /// What cannot even be asked for is refused as the daemon would.
+    pub(crate) fn invalid(object: impl Into<String>, message: impl Into<String>) -> Failure {
+        Failure::Client(ClientError::Refused(ApiError::new(ErrorCode::Invalid, object, message)))
+    }
 }
 
 impl From<ClientError> for Failure {
@@ -97,6 +117,17 @@ impl Session<'_> {
     /// Shows what has been printed so far.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
+    }
+
+    /// What a change by hand says when it is done: nothing, as the original.
+    pub(crate) fn done(&mut self) -> Result<(), Failure> {
+        if self.json() { self.print("{}\n") } else { Ok(()) }
+    }
+
+    /// Changes the model by hand.
+    pub(crate) fn operate(&mut self, ops: Vec<Op>) -> Result<(), Failure> {
+        self.connect()?.operate(ops)?;
+        self.done()
     }
 
     /// Prints rows that were looked up.
@@ -165,13 +196,13 @@ fn run<T: Copy>(
     conclude(tool, failure, format, out)
 }
 
-fn usage<T>(tool: &Tool<T>, out: &mut dyn Write) -> u8 {
-    let _ = out.write_all(tool.usage.as_bytes());
+fn usage<T: Copy>(tool: &Tool<T>, out: &mut dyn Write) -> u8 {
+    let _ = out.write_all(tool.description().usage().as_bytes());
     tool.usage_status
 }
 
 /// Says what went wrong and chooses the status. Nothing can be done about an output that is gone.
-fn conclude<T>(tool: &Tool<T>, failure: Failure, format: Format, out: &mut dyn Write) -> u8 {
+fn conclude<T: Copy>(tool: &Tool<T>, failure: Failure, format: Format, out: &mut dyn Write) -> u8 {
     match failure {
         Failure::Usage => usage(tool, out),
         Failure::Explained(line) => {

@@ -11,6 +11,7 @@ mod port;
 mod process;
 mod qos;
 mod route;
+mod route_change;
 mod vif;
 mod vrf;
 mod vrouter;
@@ -23,9 +24,10 @@ pub use port::{Backend, CopyMode, PortRow, PortState, XdpMode, XdpStatistics};
 pub use process::{ProcessInfo, TableSize, WorkerInfo};
 pub use qos::{ForwardingClassInfo, QosMapInfo};
 pub use route::{BridgeInfo, LabelInfo, RouteInfo, Stitched, VniInfo};
+pub use route_change::{RouteChange, RouteChanged};
 pub use vif::{
     BondMember, Duplex, Fabric, LayerCounters, Layers, LinkState, Traffic, VifInfo, VlanStation,
     VlanTag, VlanVrf,
 };
 pub use vrf::{VrfInfo, VrfStats};
-pub use vrouter::{BuildInfo, MemoryStats, VrouterInfo, VrouterValue};
+pub use vrouter::{BuildInfo, Description, MemoryStats, VrouterInfo, VrouterValue};

@@ -114,7 +114,7 @@ pub enum VrouterValue {
     DropLog,
     /// Of dropped packets only what costs nothing is logged (settable).
     DropLogMinimum,
-    /// The only drop reason that is logged, by its number; 55 for all (settable).
+    /// The only drop reason that is logged, by its number; [`VrouterValue::EVERY_REASON`] for all (settable).
     DropLogReason,
     /// A flow ends with any RST.
     CloseOnReset,
@@ -130,8 +130,21 @@ impl VrouterValue {
     /// Names of the values of [`VrouterValue::LogLevel`], from 1.
     pub const LOG_LEVELS: [&'static str; 8] =
         ["emergency", "alert", "critical", "error", "warning", "notice", "info", "debug"];
-    /// [`VrouterValue::DropLogReason`] for all reasons: `VP_DROP_MAX`.
-    pub const EVERY_REASON: u32 = 55;
+    /// [`VrouterValue::DropLogReason`] for all reasons: `VP_DROP_MAX`. (The original's 55 is a reason of our own.)
+    pub const EVERY_REASON: u32 = 255;
+}
+
+/// Text that the dataplane composes about itself (reference cli.md section 15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Description {
+    /// What was built, and the kernel below.
+    Version,
+    /// The same as the dpdk platform shows it.
+    EngineVersion,
+    /// Which worker serves which queue of which interface.
+    Lcores,
+    /// Counters of the uplinks.
+    EthernetStatistics,
 }
 
 /// How many objects are alive (reference cli.md section 13).

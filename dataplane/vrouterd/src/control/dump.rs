@@ -3,20 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use api::{
-    ApiError, BridgeInfo, Core, Cursor, ErrorCode, LabelInfo, Lookup, NextHopDetail, NextHopInfo,
-    Page, Pbb, RouteInfo, Rows, Stitched, Table, UnderlayHop, VifInfo, VlanStation, VlanTag,
-    VlanVrf, VniInfo, VrfInfo, VrfStats,
+    ApiError, BridgeInfo, Core, Cursor, ErrorCode, LabelInfo, Lookup, Page, RouteInfo, Rows,
+    Stitched, Table, VifInfo, VniInfo, VrfInfo, VrfStats,
 };
 use tables::{
-    BridgeSlot, Family, Fib, Key, Model, NextHop, NextHopKind, NhId, Rewrite, Route, RouteFlags,
-    RouteHit, SubInterface, TunnelEncap, Uplink, Vif, VifId, VrfId, limits,
+    BridgeSlot, ClassId, Family, Fib, Key, MirrorId, Model, NextHop, NhId, QosMapId, Route,
+    RouteFlags, Vif, VifId, VrfId, limits,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
+use super::route_log::route_row;
+use super::rows::{bridge_row, class_row, map_row, mirror_row};
+
 /// Rows on a page: large enough to be quick, small enough that other clients are not kept waiting.
 const PAGE: usize = 1024;
-/// Shown as the family of every encap next hop, as the original's agent sends it (ARP).
-const SHOWN_ETHER_TYPE: u16 = 0x0806;
 
 /// What a row of an interface needs beside the tables.
 pub(crate) trait VifFacts {
@@ -95,9 +95,21 @@ impl<F: VifFacts> View<'_, F> {
                 let rows = self.vrfs(from);
                 self.cut(rows, Rows::Vrf, |row| Cursor::Index(row.id.0.into()))
             }
-            Table::Mirror => self.nothing(Rows::Mirror(Vec::new())),
-            Table::ForwardingClass => self.nothing(Rows::ForwardingClass(Vec::new())),
-            Table::QosMap => self.nothing(Rows::QosMap(Vec::new())),
+            Table::Mirror => {
+                let rows = narrow(from).map(|from| self.model.mirrors(MirrorId(from)..));
+                let rows = rows.into_iter().flatten().map(mirror_row);
+                self.cut(rows, Rows::Mirror, |row| Cursor::Index(row.index.into()))
+            }
+            Table::ForwardingClass => {
+                let rows = narrow(from).map(|from| self.model.classes(ClassId(from)..));
+                let rows = rows.into_iter().flatten().map(class_row);
+                self.cut(rows, Rows::ForwardingClass, |row| Cursor::Index(row.id.into()))
+            }
+            Table::QosMap => {
+                let rows = narrow(from).map(|from| self.model.qos_maps(QosMapId(from)..));
+                let rows = rows.into_iter().flatten().map(map_row);
+                self.cut(rows, Rows::QosMap, |row| Cursor::Index(row.index.into()))
+            }
             Table::VrfStats => self.nothing(Rows::VrfStats(Vec::new())),
             Table::DropLog { .. } => self.nothing(Rows::DropLog(Vec::new())),
         }
@@ -154,14 +166,20 @@ impl<F: VifFacts> View<'_, F> {
                 Rows::VrfStats(vec![VrfStats { vrf: Some(VrfId(id)), ..VrfStats::default() }])
             }
             Lookup::Mirror(number) => {
-                within("mirror", number, 255, ErrorCode::NoDevice)?;
-                return Err(ApiError::not_found(format!("mirror {number}")));
+                let id = within("mirror", number, limits::MIRRORS, ErrorCode::NoDevice)?;
+                let mirror = narrow(id.into()).and_then(|id| self.model.mirror(MirrorId(id)));
+                let missing = || ApiError::not_found(format!("mirror {number}"));
+                Rows::Mirror(vec![mirror_row(mirror.ok_or_else(missing)?)])
             }
             Lookup::ForwardingClass(number) => {
-                return Err(ApiError::not_found(format!("forwarding class {number}")));
+                let class = narrow(number).and_then(|id| self.model.class(ClassId(id)));
+                let missing = || ApiError::not_found(format!("forwarding class {number}"));
+                Rows::ForwardingClass(vec![class_row(class.ok_or_else(missing)?)])
             }
             Lookup::QosMap(number) => {
-                return Err(ApiError::not_found(format!("qos map {number}")));
+                let map = narrow(number).and_then(|id| self.model.qos_map(QosMapId(id)));
+                let missing = || ApiError::not_found(format!("qos map {number}"));
+                Rows::QosMap(vec![map_row(map.ok_or_else(missing)?)])
             }
         };
         Ok(Page { rows, next: None, generation: self.fib.generation().0 })
@@ -189,11 +207,12 @@ impl<F: VifFacts> View<'_, F> {
         ids.filter_map(|id| {
             let named = self.model.vrf(id);
             let used = self.fib.has_table::<Ipv4Addr>(id) || self.fib.has_table::<Ipv6Addr>(id);
-            (named.is_some() || used).then(|| VrfInfo {
+            let service = self.model.vrf_table(id);
+            (named.is_some() || service.is_some() || used).then(|| VrfInfo {
                 id,
                 name: named.map_or_else(String::new, |vrf| vrf.name.clone()),
-                hbs_left: None,
-                hbs_right: None,
+                hbs_left: service.and_then(|service| service.hbs_left),
+                hbs_right: service.and_then(|service| service.hbs_right),
             })
         })
     }
@@ -211,166 +230,6 @@ impl<F: VifFacts> View<'_, F> {
             ));
         }
         self.model.next_hop(id).ok_or_else(|| ApiError::not_found(Key::NextHop(id).to_string()))
-    }
-
-    fn vif(&self, vif: &Vif, core: Option<Core>) -> VifInfo {
-        let mut row = VifInfo {
-            transport: vif.transport,
-            next_hop: vif.next_hop,
-            mac: vif.mac,
-            ip: vif.ip,
-            ip6: vif.ip6,
-            vrf: Some(vif.vrf),
-            mcast_vrf: vif.mcast_vrf,
-            mtu: vif.mtu,
-            flags: self.model.vif_flags(vif),
-            references: self.model.vif_references(vif.id),
-            vlan: vif.sub.as_ref().map(|sub| self.tag(vif.vrf, sub)),
-            monitors: vif.monitors,
-            parent: vif.sub.as_ref().map(|sub| sub.parent),
-            qos_map: vif.qos_map.map(|map| map.0),
-            mirror: vif.mirror.map(|mirror| mirror.0.into()),
-            isid: vif.isid,
-            bmac: vif.bmac,
-            ingress_mirror_metadata: vif.ingress_metadata.clone(),
-            egress_mirror_metadata: vif.egress_metadata.clone(),
-            fat_flow_rules: vif.fat_flow_rules.clone(),
-            fat_flow_exclude: vif.fat_flow_exclude.iter().map(Prefix::address).collect(),
-            fat_flow_exclude6: vif.fat_flow_exclude6.iter().map(Prefix::address).collect(),
-            vlan_vrfs: self
-                .model
-                .assignments(vif.id)
-                .map(|assign| VlanVrf { vlan: assign.vlan, vrf: assign.vrf })
-                .collect(),
-            ..VifInfo::new(vif.id, vif.name.clone(), vif.kind)
-        };
-        self.facts.complete(&mut row, core);
-        row
-    }
-
-    fn next_hop(&self, hop: &NextHop) -> NextHopInfo {
-        NextHopInfo {
-            id: hop.id,
-            family: Some(hop.family),
-            vrf: hop.vrf,
-            references: self.model.next_hop_references(hop.id),
-            flags: hop.wire_flags(),
-            direct: match &hop.kind {
-                NextHopKind::Pbb { direct, .. } => Some(*direct),
-                _ => None,
-            },
-            detail: self.detail(&hop.kind),
-        }
-    }
-
-    fn detail(&self, kind: &NextHopKind) -> NextHopDetail {
-        match kind {
-            NextHopKind::Dead => NextHopDetail::Dead,
-            NextHopKind::Receive(vif) => NextHopDetail::Receive { vif: Some(*vif) },
-            NextHopKind::Encap { vif, rewrite } => NextHopDetail::Encap {
-                ether_type: SHOWN_ETHER_TYPE,
-                vif: Some(*vif),
-                rewrite: rewrite.clone(),
-            },
-            NextHopKind::Tunnel { source, destination, encap, rewrite } => {
-                let (crypt_vif, plain) = match rewrite {
-                    Rewrite::Encrypted(vif, plain) => (*vif, &**plain),
-                    plain => (None, plain),
-                };
-                NextHopDetail::Tunnel {
-                    source: *source,
-                    destination: *destination,
-                    underlay: self.underlay(*destination, plain),
-                    ports: match encap {
-                        TunnelEncap::Udp { source, destination } => Some((*source, *destination)),
-                        _ => None,
-                    },
-                    l3_vxlan_mac: match encap {
-                        TunnelEncap::VxlanL3(mac) => Some(*mac),
-                        _ => None,
-                    },
-                    pbb: None,
-                    transport_label: match encap {
-                        TunnelEncap::MplsOverMplsOverGre(label)
-                        | TunnelEncap::MplsOverMplsOverUdp(label) => Some(label.get()),
-                        _ => None,
-                    },
-                    crypt_vif,
-                }
-            }
-            NextHopKind::Pbb { mac, direct } => {
-                let mut detail = NextHopDetail::no_tunnel();
-                if let NextHopDetail::Tunnel { pbb, .. } = &mut detail {
-                    *pbb = Some(Pbb { mac: *mac, label: direct.label });
-                }
-                detail
-            }
-            NextHopKind::Resolve => NextHopDetail::Resolve,
-            NextHopKind::Discard => NextHopDetail::Discard,
-            NextHopKind::Composite { kind, members } => NextHopDetail::Composite {
-                hash: match kind {
-                    tables::CompositeKind::Ecmp(fields) => *fields,
-                    _ => 0,
-                },
-                members: members.clone(),
-            },
-            NextHopKind::Translate(vrf) => NextHopDetail::Translate { vrf: *vrf },
-            NextHopKind::L2Receive => NextHopDetail::L2Receive,
-        }
-    }
-
-    fn tag(&self, vrf: VrfId, sub: &SubInterface) -> VlanTag {
-        let station = |mac: &Mac| {
-            let slot = self.model.bridge_slot(vrf, *mac);
-            VlanStation { mac: *mac, bridge_index: slot.map_or(0, BridgeSlot::index) }
-        };
-        let stations = sub.stations.iter().map(station).collect();
-        VlanTag { outer: sub.tx_vlan, inner: sub.rx_vlan, stations }
-    }
-
-    /// The ways out: one, or as many as there are places for uplinks when there are several.
-    fn underlay(&self, destination: IpAddr, rewrite: &Rewrite) -> Vec<UnderlayHop> {
-        let given = |vif: VifId, bytes: &[u8]| UnderlayHop {
-            vif: Some(vif),
-            valid: true,
-            rewrite: bytes.to_vec(),
-        };
-        let one = match rewrite {
-            Rewrite::Given(vif, bytes) => given(*vif, bytes),
-            Rewrite::Uplinks(uplinks) => {
-                let places = (0..limits::UPLINKS).map(|place| uplinks.get(place)?.as_ref());
-                let hop = |uplink: &Uplink| given(uplink.vif, &uplink.rewrite);
-                return places.map(|uplink| uplink.map(hop).unwrap_or_default()).collect();
-            }
-            Rewrite::Encrypted(_, plain) => return self.underlay(destination, plain),
-            Rewrite::Underlay => match self.model.adjacency(destination) {
-                Some(adjacency) => {
-                    let ether_type: [u8; 2] =
-                        if destination.is_ipv4() { [0x08, 0x00] } else { [0x86, 0xdd] };
-                    let (to, from) = (&adjacency.neighbor.0[..], &adjacency.source.0[..]);
-                    let rewrite = [to, from, &ether_type].concat();
-                    UnderlayHop { vif: Some(adjacency.vif), valid: true, rewrite }
-                }
-                None => UnderlayHop::default(),
-            },
-        };
-        vec![one]
-    }
-
-    fn leaf(&self, address: IpAddr, length: u8, hit: &RouteHit) -> RouteInfo {
-        let stitched = hit.bridge.and_then(|slot| {
-            let mac = self.fib.station(slot)?.mac;
-            Some(Stitched { mac, index: slot.index() })
-        });
-        RouteInfo {
-            address,
-            length,
-            parent_length: hit.prefix_len,
-            flags: hit.flags,
-            label: hit.label,
-            next_hop: hit.nh,
-            stitched,
-        }
     }
 
     /// The longest route that covers a prefix, as `rt --get` shows it.
@@ -392,7 +251,7 @@ impl<F: VifFacts> View<'_, F> {
         let mut covers = (0..=length).rev().filter_map(|length| Prefix::new(address, length).ok());
         let found = covers.find_map(route);
         Ok(match found {
-            Some(route) => self.route_row(route),
+            Some(route) => route_row(self.model, route),
             None => RouteInfo {
                 address: A::from_bits128(0).into(),
                 length: 0,
@@ -403,22 +262,6 @@ impl<F: VifFacts> View<'_, F> {
                 stitched: None,
             },
         })
-    }
-
-    fn route_row<A: Family + Into<IpAddr>>(&self, route: &Route<A>) -> RouteInfo {
-        let stitched = route.mac.map(|mac| {
-            let index = self.model.bridge_slot(route.vrf, mac).map_or(0, BridgeSlot::index);
-            Stitched { mac, index }
-        });
-        RouteInfo {
-            address: route.prefix.address().into(),
-            length: route.prefix.length(),
-            parent_length: 0,
-            flags: route.flags,
-            label: route.label.map(Vni::get),
-            next_hop: route.next_hop,
-            stitched,
-        }
     }
 
     fn stations(&self, vrf: VrfId, from: u32) -> impl Iterator<Item = BridgeInfo> + '_ {
@@ -436,17 +279,6 @@ fn cursor_of_route(row: &RouteInfo) -> Cursor {
     }
 }
 
-fn bridge_row(mac: Mac, hit: tables::BridgeHit) -> BridgeInfo {
-    BridgeInfo {
-        index: hit.slot.index(),
-        mac,
-        flags: hit.flags,
-        label: hit.label,
-        next_hop: hit.nh,
-        packets: 0,
-    }
-}
-
 /// What the original answers for a VRF without a table.
 fn artefact(asked: impl Into<IpAddr>, length: u8) -> RouteInfo {
     RouteInfo {
@@ -458,6 +290,11 @@ fn artefact(asked: impl Into<IpAddr>, length: u8) -> RouteInfo {
         next_hop: NhId(0),
         stitched: Some(Stitched { mac: Mac::ZERO, index: 0 }),
     }
+}
+
+/// An index that fits, as where to go on in a small table.
+fn narrow<N: TryFrom<u32>>(index: u32) -> Option<N> {
+    N::try_from(index).ok()
 }
 
 /// A number as an index of a table of that size.

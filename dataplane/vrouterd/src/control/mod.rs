@@ -8,6 +8,8 @@
 //! | `places` | who is served when more clients come than there are places |
 //! | `publisher` | model and snapshots: what was asked for, what is published, who waits for it |
 //! | `refusal` | errors of the model as refusals |
+//! | `rows` | objects as rows |
+//! | `route_log` | changes of routes while somebody watches |
 //!
 //! A connection is a task that owns nothing but its socket. Whatever a client does (garbage, half a message, not
 //! reading) ends that task and nothing else.
@@ -18,6 +20,8 @@ mod epochs;
 mod places;
 mod publisher;
 mod refusal;
+mod route_log;
+mod rows;
 
 pub(crate) use connection::{Ask, serve};
 pub(crate) use dump::{View, VifFacts};

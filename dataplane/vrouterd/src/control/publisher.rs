@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use api::RouteChange;
 use tables::{Changes, Epoch, Fib, Generation, Model, ModelError, Op, Owner, Reader, Writer};
 
+use super::route_log::RouteLog;
 use crate::touched::Touched;
 
 /// Snapshots are at least this far apart: changes that come faster share one.
@@ -15,6 +17,7 @@ pub(crate) struct Publisher<W> {
     writer: Writer,
     changes: Changes,
     touched: Touched,
+    route_log: RouteLog,
     dirty: bool,
     last: Option<Instant>,
     barriers: Vec<(Generation, W)>,
@@ -27,6 +30,7 @@ impl<W> Publisher<W> {
             writer: Writer::new(),
             changes: Changes::default(),
             touched: Touched::default(),
+            route_log: RouteLog::default(),
             dirty: false,
             last: None,
             barriers: Vec::new(),
@@ -51,7 +55,11 @@ impl<W> Publisher<W> {
     /// # Errors
     /// What is wrong with it; nothing was changed.
     pub(crate) fn apply(&mut self, ops: &[Op], owner: Owner) -> Result<Generation, ModelError> {
+        let before = self.route_log.before(&self.model, ops);
         let changes = self.model.apply(ops, owner)?;
+        if let Some(before) = before {
+            self.route_log.note(&self.model, ops, before, &changes);
+        }
         self.dirty |= !changes.is_empty();
         self.touched.note(changes.keys());
         self.changes.merge(changes);
@@ -74,6 +82,11 @@ impl<W> Publisher<W> {
     ) -> Result<Generation, ModelError> {
         let stale = self.model.sweep(owner, is_kept);
         self.apply(&stale, owner)
+    }
+
+    /// Changes of routes behind a place in their log, and the place behind them.
+    pub(crate) fn route_changes(&mut self, after: Option<u64>) -> (Vec<RouteChange>, u64) {
+        self.route_log.after(after)
     }
 
     /// What the changes since the last call mean outside the tables.

@@ -57,6 +57,23 @@ impl VifFacts for Facts<'_> {
     }
 }
 
+impl Ports {
+    /// Which worker (counted from 0) serves which queue of which device, by vif and queue.
+    pub(crate) fn queues(&self) -> Vec<(usize, String, u16)> {
+        let open = self.slots.values().filter_map(|slot| match &slot.state {
+            State::Open(open) => Some((slot.device.clone(), open)),
+            _ => None,
+        });
+        open.flat_map(|(device, open)| {
+            let queue = |(queue, worker): &(u16, engine::WorkerId)| {
+                (usize::from(worker.0), device.clone(), *queue)
+            };
+            open.queues.iter().map(queue).collect::<Vec<_>>()
+        })
+        .collect()
+    }
+}
+
 impl Facts<'_> {
     fn count(&self, row: &mut VifInfo, core: Option<Core>) {
         let counters = self.ports.counters();

@@ -1,6 +1,6 @@
 //! `vif --list`.
 
-use api::{Core, Rows, Table};
+use api::{Client, ClientError, Core, Rows, Table, VifInfo};
 
 use super::render::{self, ShownLayers, Style};
 use crate::tool::{Failure, Session};
@@ -13,4 +13,15 @@ pub(super) fn run(core: Option<Core>, session: &mut Session<'_>) -> Result<(), F
         let Rows::Vif(rows) = rows else { return String::new() };
         rows.iter().map(|row| render::vif(row, style, "")).collect()
     })
+}
+
+/// The interfaces there are, with the counters of one core or the sum.
+pub(super) fn all(client: &mut Client, core: Option<Core>) -> Result<Vec<VifInfo>, ClientError> {
+    let mut all = Vec::new();
+    for page in client.pages(Table::Vif { core }) {
+        if let Rows::Vif(rows) = page?.rows {
+            all.extend(rows);
+        }
+    }
+    Ok(all)
 }

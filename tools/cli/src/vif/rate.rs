@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use api::{
-    Client, ClientError, Core, LayerCounters, Layers, Lookup, Rows, Table, Traffic, VifId, VifInfo,
-};
+use api::{Client, ClientError, Core, LayerCounters, Layers, Lookup, Traffic, VifId, VifInfo};
 
 use super::get::fetch;
+use super::list::all;
 use super::render::{self, ShownLayers, Style};
 use super::terminal::{Event, Terminal};
 use crate::tool::{Failure, Session};
@@ -70,16 +69,6 @@ pub(super) fn get(
 /// A picture that changes is no JSON.
 fn begin(session: &Session<'_>) -> Result<Client, Failure> {
     if session.json() { Err(Failure::Usage) } else { session.connect() }
-}
-
-fn all(client: &mut Client, core: Option<Core>) -> Result<Vec<VifInfo>, ClientError> {
-    let mut all = Vec::new();
-    for page in client.pages(Table::Vif { core }) {
-        if let Rows::Vif(rows) = page?.rows {
-            all.extend(rows);
-        }
-    }
-    Ok(all)
 }
 
 /// A refusal is shown as ever; anything else means that the daemon went away.

@@ -24,6 +24,8 @@ pub(crate) struct Content {
     pub(crate) vrouter: VrouterInfo,
     /// Objects in memory.
     pub(crate) memory: MemoryStats,
+    /// Text about itself.
+    pub(crate) text: String,
     /// The answer to a lookup that finds nothing (not found if absent) and to a change by hand (done if absent).
     pub(crate) missing: Option<ErrorCode>,
     /// Rows in a page; 0 is all.
@@ -89,7 +91,7 @@ pub(crate) fn fresh_directory() -> PathBuf {
 /// Runs a tool against a socket directory.
 pub(crate) fn run(tool: &str, directory: &Path, arguments: &[&str]) -> Output {
     let mut command = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin(tool));
-    command.env("VROUTER_SOCK_DIR", directory).args(arguments);
+    command.env("VROUTER_SOCK_DIR", directory).env("TZ", "UTC").args(arguments);
     command.output().expect("the tool can be run")
 }
 
@@ -143,6 +145,7 @@ impl Content {
             Request::Drops { .. } => Reply::Drops(self.drops.clone()),
             Request::Vrouter => Reply::Vrouter(self.vrouter.clone()),
             Request::Memory => Reply::Memory(self.memory.clone()),
+            Request::Describe(_) => Reply::Text(self.text.clone()),
             Request::Operate(_) | Request::Set { .. } if self.missing.is_some() => {
                 let code = self.missing.unwrap_or(ErrorCode::NotFound);
                 Reply::Error(ApiError::new(code, "the object", "is refused"))

@@ -1,7 +1,6 @@
-//! Every golden file of the six tools in `tests/cli-golden`: NAME.json holds the exchange in the original's messages,
+//! Every golden file of the tools in `tests/cli-golden`: NAME.json holds the exchange in the original's messages,
 //! NAME.txt what the original printed. The messages are turned into rows, a daemon in a thread answers with them, and
-//! the real binary must print the same bytes and end with the same status. Each file is a test of its own name; those
-//! that need what the tools do not offer are listed as ignored, with the reason.
+//! the real binary must print the same bytes and end with the same status. Each file is a test of its own name.
 
 #[path = "../fake/mod.rs"]
 mod fake;
@@ -9,26 +8,13 @@ mod leaves;
 mod messages;
 mod next_hop;
 mod vif;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
 use fake::{Daemon, fresh_directory};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
-
-/// Golden files that are not run, and why.
-const SKIPPED: &[(&str, &str)] = &[
-    ("vif-add-success", "programming verb"),
-    ("vif-delete-absent", "programming verb"),
-    ("nh-create-refused", "programming verb"),
-    ("nh-delete-absent", "programming verb"),
-    ("rt-create-inet-success", "programming verb"),
-    ("mpls-create-success", "programming verb"),
-    ("dropstats-log-all", "packet drop log"),
-    ("dropstats-log-core", "packet drop log"),
-    ("dropstats-log-disabled", "packet drop log"),
-    ("dropstats-set-type", "packet drop log"),
-];
 
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cli-golden");
@@ -45,12 +31,7 @@ fn main() {
 
 fn trial(file: PathBuf) -> Trial {
     let name = file.file_stem().expect("it has a name").to_string_lossy().into_owned();
-    let reason = SKIPPED.iter().find(|(skipped, _)| *skipped == name).map(|(_, reason)| *reason);
-    let trial = Trial::test(name, move || check(&file));
-    match reason {
-        Some(reason) => trial.with_kind(format!("not offered: {reason}")).with_ignored_flag(true),
-        None => trial,
-    }
+    Trial::test(name, move || check(&file))
 }
 
 fn check(file: &Path) -> Result<(), Failed> {
@@ -72,7 +53,8 @@ fn check(file: &Path) -> Result<(), Failed> {
     if !output.stderr.is_empty() {
         return Err(format!("stderr: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
-    let status = golden["exit_status"].as_i64().ok_or("no exit status")?;
+    // Where the original's status is not to be relied on, the files have none: then it is 0.
+    let status = golden["exit_status"].as_i64().unwrap_or(0);
     if output.status.code().map(i64::from) != Some(status) {
         return Err(format!("{command}: ends with {}, not {status}", output.status).into());
     }
@@ -86,7 +68,7 @@ fn check(file: &Path) -> Result<(), Failed> {
     std::fs::remove_dir_all(lonely)?;
     let lost = match tool {
         "vif" => 244,
-        "dropstats" => 255,
+        "dropstats" | "vrinfo" | "dpdkinfo" => 255,
         _ => 1,
     };
     if alone.status.code() != Some(lost) {

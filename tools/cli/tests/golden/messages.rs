@@ -9,7 +9,7 @@ use api::{
 use serde_json::Value;
 
 use crate::fake::Content;
-use crate::{leaves, next_hop, vif};
+use crate::{leaves, next_hop, vif, whole};
 
 /// A message's fields; those left out are 0.
 #[derive(Clone, Copy)]
@@ -81,6 +81,8 @@ pub(crate) fn content(golden: &Value) -> Content {
     let mut content = Content { page: 2, ..Content::default() };
     let (mut vifs, mut next_hops, mut routes) = (Vec::new(), Vec::new(), Vec::new());
     let (mut stations, mut labels, mut vnis) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut mirrors, mut classes, mut maps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut vrfs, mut statistics, mut logged) = (Vec::new(), Vec::new(), Vec::new());
     for (name, fields) in responses(golden) {
         match name {
             "vr_response" if fields.integer("resp_code") < 0 => {
@@ -100,6 +102,18 @@ pub(crate) fn content(golden: &Value) -> Content {
                 next_hop: NhId(fields.get("vxlanr_nhid")),
             }),
             "vr_drop_stats_req" => content.drops = drops(fields),
+            "vr_mirror_req" => mirrors.push(whole::mirror(fields)),
+            "vr_fc_map_req" => classes.push(whole::class(fields)),
+            "vr_qos_map_req" => maps.push(whole::map(fields)),
+            "vr_vrf_req" => vrfs.push(whole::vrf(fields)),
+            "vr_vrf_stats_req" => statistics.push(whole::statistics(fields)),
+            "vr_mem_stats_req" => content.memory = whole::memory(fields),
+            "vrouter_ops" => content.vrouter = whole::vrouter(fields),
+            "vr_info_req" => content.text = whole::text(fields),
+            "vr_pkt_drop_log_req" => {
+                content.vrouter = whole::log_facts(fields);
+                logged.extend(whole::log(fields));
+            }
             _ => {}
         }
     }
@@ -116,6 +130,12 @@ pub(crate) fn content(golden: &Value) -> Content {
         Rows::Bridge(stations),
         Rows::Label(labels),
         Rows::Vni(vnis),
+        Rows::Mirror(mirrors),
+        Rows::ForwardingClass(classes),
+        Rows::QosMap(maps),
+        Rows::Vrf(vrfs),
+        Rows::VrfStats(statistics),
+        Rows::DropLog(logged),
     ];
     content
 }

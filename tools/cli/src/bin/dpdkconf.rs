@@ -1,0 +1,5 @@
+//! `dpdkconf`.
+
+fn main() -> std::process::ExitCode {
+    cli::dpdkconf()
+}

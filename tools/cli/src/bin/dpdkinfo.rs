@@ -1,0 +1,5 @@
+//! `dpdkinfo`.
+
+fn main() -> std::process::ExitCode {
+    cli::dpdkinfo()
+}

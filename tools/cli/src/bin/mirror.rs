@@ -1,0 +1,5 @@
+//! `mirror`.
+
+fn main() -> std::process::ExitCode {
+    cli::mirror()
+}

@@ -1,0 +1,5 @@
+//! `qosmap`.
+
+fn main() -> std::process::ExitCode {
+    cli::qosmap()
+}

@@ -1,0 +1,5 @@
+//! `vrfstats`.
+
+fn main() -> std::process::ExitCode {
+    cli::vrfstats()
+}

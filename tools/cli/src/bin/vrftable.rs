@@ -1,0 +1,5 @@
+//! `vrftable`.
+
+fn main() -> std::process::ExitCode {
+    cli::vrftable()
+}

@@ -1,0 +1,5 @@
+//! `vrinfo`.
+
+fn main() -> std::process::ExitCode {
+    cli::vrinfo()
+}

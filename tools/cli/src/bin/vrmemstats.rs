@@ -1,0 +1,5 @@
+//! `vrmemstats`.
+
+fn main() -> std::process::ExitCode {
+    cli::vrmemstats()
+}

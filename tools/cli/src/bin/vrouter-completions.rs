@@ -1,0 +1,5 @@
+//! `vrouter-completions`.
+
+fn main() -> std::process::ExitCode {
+    cli::completions()
+}

@@ -1,0 +1,5 @@
+//! `vrouter`.
+
+fn main() -> std::process::ExitCode {
+    cli::vrouter()
+}

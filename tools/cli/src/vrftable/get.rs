@@ -1,0 +1,12 @@
+//! `vrftable --get VRF`.
+
+use api::Lookup;
+
+use super::render;
+use crate::tool::{Failure, Session};
+
+pub(super) fn run(vrf: u32, session: &mut Session<'_>) -> Result<(), Failure> {
+    session.text(render::HEADER)?;
+    let rows = session.connect()?.get(Lookup::Vrf(vrf))?;
+    session.show(&rows, render::rows)
+}
