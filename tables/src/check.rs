@@ -18,7 +18,9 @@ pub(crate) fn shape(object: &Object) -> Result<(), ModelError> {
     match object {
         Object::Vif(vif) => {
             vif_id(key, "id", vif.id)?;
-            vrf_id(key, "vrf", vif.vrf)?;
+            if (vif.kind, vif.vrf) != (VifKind::Agent, NO_VRF) {
+                vrf_id(key, "vrf", vif.vrf)?;
+            }
             vif.mcast_vrf.map_or(Ok(()), |vrf| vrf_id(key, "mcast_vrf", vrf))?;
             interface(key, vif)
         }
@@ -66,6 +68,8 @@ pub(crate) fn shape(object: &Object) -> Result<(), ModelError> {
     }
 }
 
+/// The VRF of the agent's interface: its packets name theirs.
+const NO_VRF: VrfId = VrfId(u16::MAX);
 /// VLAN ids (IEEE 802.1Q).
 const VLANS: usize = 4096;
 /// Source MACs of a sub-interface (reference dataplane.md section 2.2).

@@ -40,7 +40,13 @@ impl Writer {
 
 fn compile(fib: &mut Fib, model: &Model, key: &Key) {
     match *key {
-        Key::Vif(id) => fib.vifs.set(id.index(), model.vif(id).map(|it| vif(model, it))),
+        Key::Vif(id) => {
+            fib.vifs.set(id.index(), model.vif(id).map(|it| vif(model, it)));
+            // Before and after: what it was is what the snapshot says.
+            if fib.agent == Some(id) || is_agent(model, id) {
+                fib.agent = model.vifs(..).find(|vif| vif.kind == VifKind::Agent).map(|vif| vif.id);
+            }
+        }
         // A name: nothing packets read.
         Key::Vrf(_) => {}
         Key::NextHop(id) => {
@@ -203,6 +209,7 @@ fn hop(model: &Model, nh: &NextHop, flags: NhFlags) -> FibNextHop {
         NextHopKind::L2Receive => FibNextHop::L2Receive,
         NextHopKind::Receive(vif) => FibNextHop::Receive { vif: *vif },
         NextHopKind::Translate(vrf) => FibNextHop::Translate { vrf: *vrf, family: nh.family },
+        NextHopKind::Encap { vif, .. } if is_agent(model, *vif) => FibNextHop::Agent,
         NextHopKind::Encap { vif, rewrite } => FibNextHop::Encap {
             vif: *vif,
             rewrite: rewrite.as_slice().try_into().unwrap_or_default(),
@@ -222,6 +229,10 @@ fn hop(model: &Model, nh: &NextHop, flags: NhFlags) -> FibNextHop {
             FibNextHop::Flood(Arc::new(FloodGroup { kind: *kind, members }))
         }
     }
+}
+
+fn is_agent(model: &Model, vif: VifId) -> bool {
+    model.vif(vif).is_some_and(|vif| vif.kind == VifKind::Agent)
 }
 
 fn exists(model: &Model, member: &Member) -> bool {

@@ -164,6 +164,7 @@ pub struct Fib {
     pub(crate) mirrors: SparseArray<Mirror>,
     pub(crate) qos_maps: SparseArray<Arc<QosTable>>,
     pub(crate) classes: SparseArray<ForwardingClass>,
+    pub(crate) agent: Option<VifId>,
 }
 
 /// An address family that a VRF has a table for. Implemented by `Ipv4Addr` and `Ipv6Addr` only.
@@ -217,6 +218,12 @@ impl Fib {
     #[inline]
     pub fn vif(&self, id: VifId) -> Option<&FibVif> {
         self.vifs.get(id.index())
+    }
+
+    /// The interface to the agent, if there is one.
+    #[inline]
+    pub fn agent(&self) -> Option<VifId> {
+        self.agent
     }
 
     /// What a next hop does; [`FibNextHop::Invalid`] when there is none with this id.

@@ -25,7 +25,7 @@ use crate::store::{Epoch, Mark, Owner, Store};
 use crate::{
     Adjacency, BridgeEntry, BridgeSlot, ClassId, ForwardingClass, Key, LabelEntry, Mirror,
     MirrorId, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, QosMap, QosMapId, Route,
-    Station, Vif, VifFlags, VifId, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
+    Station, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
 };
 
 const DISCARD: NhId = NhId(0);
@@ -185,6 +185,7 @@ impl Model {
         let created = old.is_none();
         changes.note_dependents(object);
         old.iter().for_each(|(old, _)| changes.note_dependents(old));
+        self.note_agent(&key, old.as_ref().map(|(old, _)| old), Some(object), changes);
         // The old one's references go first: the indexes are sets.
         undo.push(match old {
             Some(old) => {
@@ -217,6 +218,7 @@ impl Model {
         if let Some(old) = self.store.remove(key) {
             self.references.unlink(&old.0);
             changes.note_dependents(&old.0);
+            self.note_agent(key, Some(&old.0), None, changes);
             undo.push(Undo::Restore(Box::new(old)));
             self.note(*key, changes);
             self.note_existence(key, changes);
@@ -256,6 +258,24 @@ impl Model {
     fn note_existence(&self, key: &Key, changes: &mut Changes) {
         if let Key::NextHop(id) = key {
             changes.keys.extend(self.references.composites_of(*id).map(Key::NextHop));
+        }
+    }
+
+    /// A vif became or ceased to be the agent's: next hops out of it are compiled otherwise.
+    fn note_agent(
+        &self,
+        key: &Key,
+        old: Option<&Object>,
+        new: Option<&Object>,
+        changes: &mut Changes,
+    ) {
+        let agents = |object: Option<&Object>| matches!(object, Some(Object::Vif(vif)) if vif.kind == VifKind::Agent);
+        if let Key::Vif(id) = *key
+            && agents(old) != agents(new)
+        {
+            let out_of =
+                |nh: &&NextHop| matches!(nh.kind, NextHopKind::Encap { vif, .. } if vif == id);
+            changes.keys.extend(self.next_hops(..).filter(out_of).map(|nh| Key::NextHop(nh.id)));
         }
     }
 

@@ -59,6 +59,8 @@ pub enum FibNextHop {
         /// Inet or Bridge.
         family: NhFamily,
     },
+    /// To the agent: what `Encap` is when its vif is the agent's. The packet goes as it came in.
+    Agent,
     /// Through the fabric.
     Tunnel(TunnelHop),
     /// One member per flow.

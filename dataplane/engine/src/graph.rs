@@ -50,6 +50,21 @@ impl Cx<'_> {
         sys::prefetch::prefetch_read(self.fib.next_hop_entry(nh));
     }
 
+    /// Sends the agent a copy of a packet as it came in, unless there is no interface to it; `false` when it gets none.
+    /// The copy is held to the punt rate like everything that goes there.
+    pub(crate) fn trap_copy(&mut self, packet: &mut Packet<'_>, trap: Trap) -> bool {
+        if self.fib.agent().is_none() {
+            return false;
+        }
+        // A copy has only the bytes in the window: those of the tunnel are in front of it.
+        let stripped = if packet.meta.is_from_fabric() { packet.frame.rewind() } else { 0 };
+        let copied = self.spawn_copy(packet, Next::Punt(trap));
+        // They were there a moment ago.
+        let pulled = packet.frame.pull(stripped);
+        debug_assert!(pulled.is_ok());
+        copied
+    }
+
     /// Whether an interface may cause one more of these now.
     pub(crate) fn admit(&mut self, vif: VifId, storm: Storm) -> bool {
         self.storms.admit(vif, storm, self.now)
@@ -109,7 +124,7 @@ pub(crate) enum Next {
     Parse,
     Decap,
     Bridge,
-    Arp,
+    Control,
     Route,
     NextHop,
     /// To every member of the tree that is its next hop.
@@ -138,7 +153,7 @@ impl Next {
             Next::Parse => NodeId::Parse,
             Next::Decap => NodeId::Decap,
             Next::Bridge => NodeId::Bridge,
-            Next::Arp => NodeId::Arp,
+            Next::Control => NodeId::Control,
             Next::Route => NodeId::Route,
             Next::NextHop => NodeId::NextHop,
             Next::Flood => NodeId::Flood,
@@ -159,7 +174,7 @@ pub(crate) enum NodeId {
     Parse,
     Decap,
     Bridge,
-    Arp,
+    Control,
     Route,
     NextHop,
     Flood,
@@ -178,7 +193,7 @@ impl NodeId {
         NodeId::Parse,
         NodeId::Decap,
         NodeId::Bridge,
-        NodeId::Arp,
+        NodeId::Control,
         NodeId::Route,
         NodeId::NextHop,
         NodeId::Flood,
@@ -241,7 +256,7 @@ struct Nodes {
     parse: node::Parse,
     decap: node::Decap,
     bridge: node::Bridge,
-    arp: node::Arp,
+    control: node::Control,
     route: node::Route,
     next_hop: node::NextHop,
     flood: node::Flood,
@@ -264,7 +279,7 @@ impl Graph {
         nodes.parse.begin();
         nodes.decap.begin();
         nodes.bridge.begin();
-        nodes.arp.begin();
+        nodes.control.begin();
         nodes.route.begin();
         nodes.next_hop.begin();
         nodes.flood.begin();
@@ -294,7 +309,7 @@ impl Graph {
                 NodeId::Parse => line.step(cx, &mut nodes.parse),
                 NodeId::Decap => line.step(cx, &mut nodes.decap),
                 NodeId::Bridge => line.step(cx, &mut nodes.bridge),
-                NodeId::Arp => line.step(cx, &mut nodes.arp),
+                NodeId::Control => line.step(cx, &mut nodes.control),
                 NodeId::Route => line.step(cx, &mut nodes.route),
                 NodeId::NextHop => line.step(cx, &mut nodes.next_hop),
                 NodeId::Flood => line.step(cx, &mut nodes.flood),

@@ -7,7 +7,7 @@ use port::{Segmentation, Train};
 use tables::DropReason;
 use wire::{Ethernet, Icmp, Ipv4, Ipv6, checksum, ethertype, protocol};
 
-use crate::packet::{Addresses, Cast, Fragment, Meta, Packet, Protocol};
+use crate::packet::{Addresses, Cast, Fragment, Marks, Meta, Packet, Protocol};
 
 /// Where the network header is in a frame without tags.
 const UNTAGGED: u16 = 14;
@@ -40,6 +40,9 @@ pub(crate) fn ethernet(packet: &mut Packet<'_>, short: DropReason) -> Result<(),
         ethertype::IPV6 => ipv6(meta, network)?,
         other => {
             meta.protocol = if other == ethertype::ARP { Protocol::Arp } else { Protocol::Other };
+            if other == ethertype::ARP {
+                meta.marks = meta.marks.with(Marks::CONTROL);
+            }
             meta.addresses = Addresses::None;
             return Ok(());
         }
@@ -140,7 +143,22 @@ fn ipv6(meta: &mut Meta, bytes: &[u8]) -> Result<usize, DropReason> {
     meta.ip_ttl = header.hop_limit();
     meta.ip_protocol = found.protocol;
     meta.fragment = fragment;
+    if is_control(meta, segment) {
+        meta.marks = meta.marks.with(Marks::CONTROL);
+    }
     Ok(length)
+}
+
+/// Whether it is a message of neighbour discovery (RFC 4861: ICMPv6 types 133 to 137) or of a DHCPv6 client to a server.
+fn is_control(meta: &Meta, segment: &[u8]) -> bool {
+    const CLIENT_TO_SERVER: u32 = 546 << 16 | 547;
+    match meta.ip_protocol {
+        protocol::ICMPV6 if meta.fragment == Fragment::Whole => {
+            segment.first().is_some_and(|kind| (133..=137).contains(kind))
+        }
+        protocol::UDP => meta.ports == CLIENT_TO_SERVER,
+        _ => false,
+    }
 }
 
 /// What is known of a transport protocol, in a byte: the length of its header's fixed part (0 for what is not looked
@@ -180,16 +198,6 @@ impl TransportHeader {
         }
         segment.first_chunk().map_or(0, |ports| u32::from_be_bytes(*ports))
     }
-}
-
-/// Whether it is a message of IPv6 neighbour discovery (RFC 4861: ICMPv6 types 133 to 137).
-pub(crate) fn is_neighbor_discovery(packet: &Packet<'_>) -> bool {
-    let meta = &packet.meta;
-    let kind = || packet.frame.data().get(usize::from(meta.transport)).copied();
-    meta.protocol == Protocol::Ipv6
-        && meta.ip_protocol == protocol::ICMPV6
-        && meta.fragment == Fragment::Whole
-        && kind().is_some_and(|kind| (133..=137).contains(&kind))
 }
 
 /// Completes a TCP or UDP checksum that a local stack left for its network card to finish. Right and wrong ones stay.

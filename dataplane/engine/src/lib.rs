@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `worker` | `Worker`: one thread's ports, and the turn |
 //! | `graph` | the nodes' order, `Next`, and the loop that drives a burst |
-//! | `node` | one file a node: `vif_rx`, `parse`, `decap`, `bridge`, `arp`, `route`, `next_hop`, `encap`, `vif_tx`, `hand_off`, `punt`, `drop` |
+//! | `node` | one file a node: `vif_rx`, `parse`, `decap`, `bridge`, `control`, `route`, `next_hop`, `encap`, `vif_tx`, `hand_off`, `punt`, `drop` |
 //! | `packet`, `inspect` | a packet's metadata, and the one look at its headers that fills it |
+//! | `neighbor` | ARP and neighbour discovery: what is answered, and the answer |
+//! | `inject` | what the agent asks to be done with a packet |
 //! | `flow_hash` | entropy ports, ECMP members, workers by flow |
 //! | `ports`, `hand_off` | where frames leave, here or on another worker |
 //! | `segment` | trains of segments, cut where a port does not take them whole |
@@ -28,7 +30,9 @@ mod engine;
 mod flow_hash;
 mod graph;
 mod hand_off;
+mod inject;
 mod inspect;
+mod neighbor;
 mod node;
 mod packet;
 mod ports;

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use port::Frame;
-use tables::{DropReason, NhId, VifId, VifKind, VrfId};
+use tables::{BridgeSlot, DropReason, NhId, VifId, VifKind, VrfId};
 use wire::Mac;
 
 use crate::hand_off::WorkerId;
@@ -37,8 +37,6 @@ pub(crate) struct Meta {
     pub(crate) layer: Layer,
     /// Whether a hop is still to be taken off the TTL.
     pub(crate) hop: Hop,
-    /// Whether ARP has been looked at.
-    pub(crate) arp: ArpStage,
     /// TTL tracker (section 8.4): becomes the label's TTL.
     pub(crate) ttl: u8,
     /// How often it went through `Translate`.
@@ -88,8 +86,17 @@ pub(crate) struct Meta {
 pub(crate) enum Trap {
     /// An ARP message for the agent.
     Arp,
+    /// Reached a next hop that leads to the agent.
+    NextHop,
     /// The neighbour is not resolved.
     Resolve,
+    /// DHCP, DHCPv6, IGMP, MLD, router solicitation, neighbour advertisement.
+    L3Protocols,
+    /// A diagnostic packet that would have left here.
+    Diag {
+        /// By this interface.
+        vif: VifId,
+    },
     /// Larger than the way it is to take carries, and not to be fragmented: the largest that would fit, in bytes.
     HandleDf {
         /// L3 bytes.
@@ -99,22 +106,56 @@ pub(crate) enum Trap {
     ZeroTtl,
     /// An ICMP error about a tunnel packet of ours.
     IcmpError,
+    /// The same as [`Trap::L3Protocols`] from a station behind a ToR switch.
+    TorControl,
     /// A VXLAN packet with the router-alert bit.
     RouterAlert,
+    /// The first packet of a station.
+    MacLearn {
+        /// Where its bridge entry is.
+        slot: BridgeSlot,
+    },
+    /// A packet of a station that was elsewhere before.
+    MacMove {
+        /// Where its bridge entry is.
+        slot: BridgeSlot,
+    },
+    /// A (MAC, IP) binding that routes do not know.
+    MacIpLearning,
+    /// A BFD control packet for the agent.
+    Bfd {
+        /// The two state bits as they are in its second byte.
+        state: u8,
+    },
 }
 
-/// What a node says about a packet to a later one, a bit each.
+/// What a node says about a packet to a later one, a bit each; nearly all packets have none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks(u8);
 
 impl Marks {
     /// Under a label the frame is to travel behind a control word.
     pub(crate) const CONTROL_WORD: Marks = Marks(1);
+    /// A message of address resolution or router discovery (ARP, ICMPv6 133 to 137), or of a DHCPv6 client to a server,
+    /// that `control` has not seen: set by `inspect`.
+    pub(crate) const CONTROL: Marks = Marks(2);
+    /// `control` has seen it, and left it to be forwarded.
+    pub(crate) const SEEN: Marks = Marks(4);
+    /// About to be delivered to a workload when `control` got it.
+    pub(crate) const DELIVERED: Marks = Marks(8);
+    /// A diagnostic packet of the agent's.
+    pub(crate) const DIAG: Marks = Marks(0x10);
 
     /// Whether every bit of `other` is set.
     #[inline]
     pub(crate) const fn contains(self, other: Marks) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether some bit of `other` is set.
+    #[inline]
+    pub(crate) const fn meets(self, other: Marks) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Both sets together.
@@ -199,16 +240,6 @@ pub(crate) enum Hop {
     Due,
 }
 
-/// Whether the ARP node has seen a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum ArpStage {
-    /// Not yet.
-    Unseen,
-    /// It has, and left it to be bridged.
-    Seen,
-}
-
 /// Whether a packet may be handed to another worker to spread the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -257,7 +288,6 @@ impl Meta {
             id: 0,
             ip_ttl: 0,
             hop: Hop::Done,
-            arp: ArpStage::Unseen,
             vlan: None,
             ttl: 64,
             passes: 0,
@@ -281,7 +311,6 @@ impl Meta {
         self.network = 0;
         self.layer = Layer::L2;
         self.hop = Hop::Done;
-        self.arp = ArpStage::Unseen;
         self.ttl = 64;
         self.passes = 0;
         self.marks = Marks::default();

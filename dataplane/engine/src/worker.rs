@@ -308,7 +308,10 @@ fn transmit(cx: &mut Cx<'_>, frame: Frame, vif: VifId, from: (VifId, VrfId)) {
         Ok(()) => cx.counters.sent(vif, 1, bytes as u64),
         Err(refused) => {
             if let Err((frame, reason)) = segment::refused(cx, refused, vif, from) {
-                cx.counters.send_error(vif);
+                // What does not reach the agent is no fault of its interface.
+                if cx.fib.agent() != Some(vif) {
+                    cx.counters.send_error(vif);
+                }
                 cx.counters.dropped(from.0, from.1, reason);
                 cx.pool.give(frame);
             }

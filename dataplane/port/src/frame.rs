@@ -151,6 +151,13 @@ impl Frame {
         }
     }
 
+    /// Takes back what was pulled off the front since the packet was received; how many bytes that is. They are as they
+    /// were unless something was pushed over them.
+    pub fn rewind(&mut self) -> usize {
+        let pulled = self.headroom().saturating_sub(usize::from(HEADROOM));
+        if self.push(pulled).is_ok() { pulled } else { 0 }
+    }
+
     /// Cuts the packet to at most `length` bytes.
     #[inline]
     pub fn trim(&mut self, length: usize) {
@@ -317,6 +324,24 @@ mod tests {
         assert_eq!((frame.headroom(), frame.len()), (2, 28));
         pool.give(frame);
         assert_eq!(pool.free_frames(), 1);
+    }
+
+    #[test]
+    fn what_was_pulled_off_the_front_can_be_taken_back() {
+        let mut pool = FramePools::new(Memory::new(1, 2048, "port-test").unwrap(), 1).pool();
+        let mut frame = pool.take().unwrap();
+        frame.fill(b"outerinner").unwrap();
+        frame.pull(5).unwrap();
+        frame.trim(3);
+        assert_eq!((frame.rewind(), frame.data()), (5, &b"outerinn"[..]));
+        assert_eq!(frame.rewind(), 0);
+        frame.push(2).unwrap();
+        assert_eq!(
+            (frame.rewind(), frame.len()),
+            (0, 10),
+            "in front of where it began nothing was pulled"
+        );
+        pool.give(frame);
     }
 
     #[test]

@@ -12,7 +12,9 @@
 //! | `label` | `Label` (20 bits), `Vni` (24 bits) |
 //! | `header` | how a header type is declared |
 //! | `ethernet` | `Ethernet`, `VlanTag`, the walk over tags |
+//! | `agent` | `AgentHeader`: packets to and from the agent |
 //! | `arp` | `Arp` for IPv4 over Ethernet |
+//! | `neighbor` | `NeighborMessage`: neighbour discovery |
 //! | `ipv4`, `ipv6` | `Ipv4`, `Ipv6`, the walk over extension headers |
 //! | `fragment` | `Cut`: a packet in pieces |
 //! | `icmp` | `IcmpError`: the message to a sender |
@@ -24,6 +26,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 mod address;
+mod agent;
 mod arp;
 pub mod checksum;
 mod ethernet;
@@ -33,10 +36,12 @@ mod icmp;
 mod ipv4;
 mod ipv6;
 mod label;
+mod neighbor;
 mod transport;
 mod tunnel;
 
 pub use address::{Address, Mac, Prefix, PrefixError};
+pub use agent::{AgentHeader, agent_command};
 pub use arp::{Arp, ArpOperation};
 pub use ethernet::{Ethernet, EthernetPayload, MAX_TAGS, VlanTag, ethernet_payload, ethertype};
 pub use fragment::Cut;
@@ -44,5 +49,6 @@ pub use icmp::IcmpError;
 pub use ipv4::{Ipv4, protocol};
 pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Payload, MAX_EXTENSIONS, ipv6_payload};
 pub use label::{Label, LabelError, Vni};
+pub use neighbor::{NeighborMessage, icmp6};
 pub use transport::{Icmp, Tcp, Udp, port};
 pub use tunnel::{Gre, Mpls, Vxlan};

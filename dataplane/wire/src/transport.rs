@@ -207,6 +207,12 @@ impl Icmp {
         self.checksum.get()
     }
 
+    /// Sets the checksum field.
+    #[inline]
+    pub fn set_checksum(&mut self, checksum: u16) {
+        self.checksum.set(checksum);
+    }
+
     /// The least length of an ICMPv6 message of this type (RFC 4443, RFC 4861); what is shorter is malformed.
     #[inline]
     pub fn least_length_v6(&self) -> usize {

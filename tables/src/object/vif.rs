@@ -108,11 +108,23 @@ VifFlags(u32) {
     FABRIC_GATEWAY = 0x2000_0000;
     /// Unknown (MAC, IP) bindings go to the agent.
     MAC_IP_LEARNING = 0x4000_0000;
+    /// For DHCPv6 the opposite of `DHCP` holds (a bit the original does not use: there one flag is for both families).
+    DHCP6_DIFFERS = 0x8000_0000;
     /// What the dataplane says of a port; an agent can neither set nor clear these.
     CAPABILITIES = 0x20 | 0x2_0000 | 0x40_0000 | 0x80_0000;
 });
 
 impl VifFlags {
+    /// Whether DHCP of IPv4 goes to the agent.
+    pub const fn dhcp4(self) -> bool {
+        self.contains(VifFlags::DHCP)
+    }
+
+    /// Whether DHCPv6 goes to the agent.
+    pub const fn dhcp6(self) -> bool {
+        self.contains(VifFlags::DHCP) != self.contains(VifFlags::DHCP6_DIFFERS)
+    }
+
     /// What is in effect of `self` as given, with a port's capabilities: those replace the given ones, and an
     /// interface that is neither L3 nor L2 is both.
     #[must_use]

@@ -5,10 +5,10 @@ use tables::{
 };
 use wire::Mac;
 
+use super::control;
 use super::flood::put_control_word;
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::inspect;
-use crate::packet::{ArpStage, Cast, Layer, Marks, Packet, Protocol};
+use crate::packet::{Cast, Layer, Marks, Packet, Protocol};
 use crate::storm::Storm;
 
 /// Remembers the last station: most frames of a burst are for the gateway.
@@ -54,7 +54,8 @@ fn key(vrf: VrfId, mac: Mac) -> u64 {
 
 impl Node for Bridge {
     const ID: NodeId = NodeId::Bridge;
-    const EDGES: &'static [NodeId] = &[NodeId::Arp, NodeId::Route, NodeId::NextHop, NodeId::Drop];
+    const EDGES: &'static [NodeId] =
+        &[NodeId::Control, NodeId::Route, NodeId::NextHop, NodeId::Punt, NodeId::Drop];
 
     fn begin(&mut self) {
         self.last = Station::default();
@@ -63,13 +64,12 @@ impl Node for Bridge {
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let (station, cast) = (packet.meta.station, packet.meta.cast);
-        if packet.meta.protocol == Protocol::Arp
-            && packet.meta.arp == ArpStage::Unseen
-            && (packet.meta.is_from_workload() || cast == Cast::Group)
-        {
-            return Next::Arp;
-        }
         packet.meta.layer = Layer::L2;
+        if packet.meta.marks.meets(Marks::CONTROL.with(Marks::SEEN))
+            && let Some(next) = control_frame(cx, packet)
+        {
+            return next;
+        }
         if cast == Cast::Group {
             return to_group(cx, packet, station);
         }
@@ -112,13 +112,42 @@ fn with_control_word(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
     }
 }
 
+/// Where a control packet goes if it is not to be bridged like others: to be looked at, the first time, if it comes from
+/// a workload or is for the router; for the router the second time.
+#[inline(never)]
+fn control_frame(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Option<Next> {
+    let is_new = packet.meta.marks.contains(Marks::CONTROL);
+    if packet.meta.cast == Cast::Group {
+        // `to_group` sees to it.
+        return None;
+    }
+    if is_new && packet.meta.is_from_workload() {
+        return Some(Next::Control);
+    }
+    let found = look_up(cx, packet.meta.vrf, packet.meta.station)?;
+    match found.way {
+        Way::Router if is_new => Some(Next::Control),
+        Way::Router => control::to_router(cx, packet),
+        _ => None,
+    }
+}
+
 fn to_group(cx: &mut Cx<'_>, packet: &mut Packet<'_>, station: Mac) -> Next {
+    let is_new = !packet.meta.marks.contains(Marks::SEEN);
+    if is_new && packet.meta.is_from_workload() && control::concerns(packet) {
+        return Next::Control;
+    }
     if let Err(reason) = admit_group(cx, packet) {
         return Next::Drop(reason);
     }
+    let hit = group(cx, packet, station);
+    // A tree looks at control packets itself, by where they entered it.
+    let floods = |hit: BridgeHit| matches!(cx.fib.next_hop(hit.nh), FibNextHop::Flood(_));
+    if is_new && packet.meta.marks.contains(Marks::CONTROL) && !hit.is_some_and(floods) {
+        return Next::Control;
+    }
     // Nobody wants the group, and there is no tree to flood.
-    group(cx, packet, station)
-        .map_or(Next::Drop(DropReason::L2NoRoute), |hit| into_tree(cx, packet, &hit))
+    hit.map_or(Next::Drop(DropReason::L2NoRoute), |hit| into_tree(cx, packet, &hit))
 }
 
 fn into_tree(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
@@ -129,17 +158,15 @@ fn into_tree(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
     checked(cx, packet)
 }
 
-/// Holds an interface to its rate of frames to groups. ARP has paid before it comes here; what comes through a tunnel
-/// was held to its rate where it began.
+/// Holds an interface to its rate of frames to groups. Control packets have paid before they come here; what comes
+/// through a tunnel was held to its rate where it began.
 fn admit_group(cx: &mut Cx<'_>, packet: &Packet<'_>) -> Result<(), DropReason> {
-    if packet.meta.is_from_fabric() || packet.meta.arp == ArpStage::Seen {
-        return Ok(());
+    let paid = packet.meta.is_from_fabric() || packet.meta.marks.contains(Marks::SEEN);
+    if paid || cx.admit(packet.meta.rx_vif, Storm::Broadcast) {
+        Ok(())
+    } else {
+        Err(DropReason::StormBroadcast)
     }
-    let (storm, reason) = match inspect::is_neighbor_discovery(packet) {
-        true => (Storm::Arp, DropReason::StormArp),
-        false => (Storm::Broadcast, DropReason::StormBroadcast),
-    };
-    if cx.admit(packet.meta.rx_vif, storm) { Ok(()) } else { Err(reason) }
 }
 
 /// A frame to a station that nobody knows: to everybody, where that is wanted (section 10.3). Where it came out of a

@@ -11,10 +11,10 @@ use tables::{
 };
 use wire::{Ipv4, Udp, Vni, Vxlan, port, protocol};
 
-use super::arp;
+use super::control::{self, TreeDecision};
 use crate::flow_hash::{entropy_port, frame_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Addresses, ArpStage, Cast, Layer, Marks, Meta, Outer, Packet, Protocol};
+use crate::packet::{Addresses, Cast, Layer, Marks, Meta, Outer, Packet};
 
 /// Remembers what the last source was to the last tree: a burst mostly comes from one node.
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl Source {
 
 impl Node for Flood {
     const ID: NodeId = NodeId::Flood;
-    const EDGES: &'static [NodeId] = &[NodeId::Arp, NodeId::NextHop, NodeId::Drop];
+    const EDGES: &'static [NodeId] = &[NodeId::NextHop, NodeId::VifTx, NodeId::Punt, NodeId::Drop];
 
     fn begin(&mut self) {
         self.last = None;
@@ -71,13 +71,18 @@ impl Node for Flood {
         if group.members.is_empty() {
             return Next::Drop(DropReason::Discard);
         }
-        if packet.meta.layer == Layer::L2
-            && let Some(next) = instead(fib, packet)
-        {
-            return next;
+        let mut to_workloads = true;
+        if packet.meta.layer == Layer::L2 {
+            match control::in_tree(cx, packet, source) {
+                TreeDecision::Instead(next) => return next,
+                TreeDecision::SpareWorkloads => to_workloads = false,
+                TreeDecision::Flood => {}
+            }
+            if let Some(next) = to_owner(fib, packet) {
+                return next;
+            }
         }
         let mut copies = Copies { cx, packet, hash: None };
-        let to_workloads = !copies.asked_by_gateway();
         for list in lists(fib, group) {
             if !source.reaches(list.kind) || list.kind == CompositeKind::Encap && !to_workloads {
                 continue;
@@ -165,13 +170,9 @@ fn tunnel<'f>(fib: &'f Fib, member: &Member) -> Option<&'f TunnelHop> {
     }
 }
 
-/// What happens to a frame instead of being copied: an ARP message that came straight out of a tunnel is looked at
-/// first, and a frame that another node did not know the station of goes to its workload alone, if that is here.
-fn instead(fib: &Fib, packet: &mut Packet<'_>) -> Option<Next> {
+/// A frame that another node did not know the station of goes to its workload alone, if that is here.
+fn to_owner(fib: &Fib, packet: &mut Packet<'_>) -> Option<Next> {
     let meta = &mut *packet.meta;
-    if meta.protocol == Protocol::Arp && meta.arp == ArpStage::Unseen && meta.vlan.is_none() {
-        return Some(Next::Arp);
-    }
     if !meta.is_from_fabric() || meta.station.is_group() {
         return None;
     }
@@ -200,16 +201,6 @@ pub(super) const EDGE_BLOCK: usize = Ipv4::LEN + Udp::LEN + Vxlan::LEN;
 pub(super) const CONTROL_WORD: usize = 4;
 
 impl Copies<'_, '_, '_> {
-    /// A question by the gateway: workloads would take the sender for their neighbour.
-    fn asked_by_gateway(&self) -> bool {
-        let meta = &self.packet.meta;
-        if meta.protocol != Protocol::Arp {
-            return false;
-        }
-        let asker = wire::Arp::parse(self.packet.network()).map(|(arp, _)| arp.sender_ip());
-        asker.is_some_and(|asker| arp::is_gateway(self.cx, &self.cx.fib.route(meta.vrf, asker)))
-    }
-
     /// The member's copy, if it is to have one.
     ///
     /// # Errors

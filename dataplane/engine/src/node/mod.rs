@@ -1,7 +1,7 @@
 //! The steps of the graph, one a file. A node looks at a packet and says where it goes; it calls no other node.
 
-mod arp;
 mod bridge;
+mod control;
 mod decap;
 mod drop;
 mod encap;
@@ -14,8 +14,8 @@ mod route;
 mod vif_rx;
 mod vif_tx;
 
-pub(crate) use arp::Arp;
 pub(crate) use bridge::Bridge;
+pub(crate) use control::Control;
 pub(crate) use decap::Decap;
 pub(crate) use drop::Drop;
 pub(crate) use encap::Encap;

@@ -1,12 +1,13 @@
 //! Act: one `match` on the compiled next hop (reference dataplane.md section 6).
 
 use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, NhId, VifId, VifKind};
-use wire::{Arp, ArpOperation, Ethernet, Ipv4, Ipv6, Mac, ethertype};
+use wire::{Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
+use super::control;
 use super::flood::put_control_word;
 use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{ArpStage, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
+use crate::packet::{Cast, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
 
 /// How often a packet may be looked up again before it is called a loop.
 const MAX_PASSES: u8 = 4;
@@ -25,7 +26,7 @@ impl Node for NextHop {
         NodeId::Encap,
         NodeId::Route,
         NodeId::Bridge,
-        NodeId::Arp,
+        NodeId::Control,
         NodeId::VifTx,
         NodeId::Punt,
         NodeId::Drop,
@@ -49,7 +50,7 @@ impl Node for NextHop {
             FibNextHop::Encap { vif, rewrite, family } => {
                 let result = match family {
                     NhFamily::Bridge => deliver_frame(packet, *vif),
-                    _ => deliver_packet(cx, packet, *vif, rewrite),
+                    _ => deliver_packet(packet, *vif, rewrite),
                 };
                 result.unwrap_or_else(|other| other)
             }
@@ -67,7 +68,7 @@ fn into_tunnel(packet: &mut Packet<'_>) -> Next {
 #[inline(never)]
 fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -> Next {
     match hop {
-        FibNextHop::L2Receive => receive_frame(packet),
+        FibNextHop::L2Receive => receive_frame(cx, packet),
         FibNextHop::Ecmp(group) => choose(cx, packet, group),
         FibNextHop::Translate { vrf, family } => {
             if !another_pass(packet) {
@@ -85,6 +86,7 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
         FibNextHop::Invalid | FibNextHop::Tunnel(_) | FibNextHop::Encap { .. } => {
             Next::Drop(DropReason::InvalidNh)
         }
+        FibNextHop::Agent => Next::Punt(control::agent_trap(packet)),
         FibNextHop::Resolve => Next::Punt(Trap::Resolve),
         FibNextHop::Flood(_) => Next::Flood,
         // Their headers are not made by the graph yet.
@@ -132,25 +134,27 @@ fn deliver_frame(packet: &mut Packet<'_>, vif: VifId) -> Result<Next, Next> {
         // Only a frame can be bridged; what a label or a route brought here has no Ethernet header of its own.
         return Err(Next::Drop(DropReason::InvalidProtocol));
     }
+    // A question that a tunnel brought for one station: if it is answered here, the workload need not be asked, nor does
+    // it learn the asker's MAC by it (section 11.4).
+    if packet.meta.marks.contains(Marks::CONTROL) && packet.meta.cast == Cast::Unicast {
+        packet.meta.marks = packet.meta.marks.with(Marks::DELIVERED);
+        return Ok(Next::Control);
+    }
     packet.meta.tx_vif = vif;
     Ok(Next::VifTx)
 }
 
-/// Encap, family Inet: the rewrite in front, its EtherType by IP version. To the agent's interface no hop is paid.
+/// Encap, family Inet: the rewrite in front, its EtherType by IP version.
 #[inline]
-fn deliver_packet(
-    cx: &Cx<'_>,
-    packet: &mut Packet<'_>,
-    vif: VifId,
-    rewrite: &[u8; 14],
-) -> Result<Next, Next> {
+fn deliver_packet(packet: &mut Packet<'_>, vif: VifId, rewrite: &[u8; 14]) -> Result<Next, Next> {
     let ethertype = match packet.meta.protocol {
         Protocol::Ipv4 => ethertype::IPV4,
         Protocol::Ipv6 => ethertype::IPV6,
         Protocol::Arp | Protocol::Other => return Err(Next::Drop(DropReason::InvalidProtocol)),
     };
-    if packet.meta.hop == Hop::Due && !is_agent(cx, vif) {
-        spend_hop(packet)?;
+    spend_hop(packet)?;
+    if packet.meta.marks.contains(Marks::DIAG) {
+        return Err(Next::Punt(Trap::Diag { vif }));
     }
     // The header in place of what is in front of the packet; no node reads offsets after this.
     let header = packet.frame.replace(packet.meta.network).map_err(|_| DropReason::Push)?;
@@ -161,26 +165,21 @@ fn deliver_packet(
     Ok(Next::VifTx)
 }
 
-#[inline]
-fn is_agent(cx: &Cx<'_>, vif: VifId) -> bool {
-    cx.fib.vif(vif).is_some_and(|vif| vif.kind == VifKind::Agent)
-}
-
 /// A frame for the router: routed by what is inside.
 #[inline]
-fn receive_frame(packet: &mut Packet<'_>) -> Next {
-    match (packet.meta.protocol, packet.meta.arp) {
-        (Protocol::Ipv4 | Protocol::Ipv6, _) => Next::Route,
-        (Protocol::Arp, ArpStage::Unseen) => Next::Arp,
-        (Protocol::Arp, ArpStage::Seen) => {
-            let arp = Arp::parse(packet.network()).and_then(|(arp, _)| arp.operation());
-            match arp {
-                // An answer to a question of the agent's.
-                Some(ArpOperation::Reply) => Next::Punt(Trap::Arp),
-                _ => Next::Drop(DropReason::NowhereToGo),
-            }
-        }
-        (Protocol::Other, _) => Next::Drop(DropReason::InvalidProtocol),
+fn receive_frame(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
+    if packet.meta.marks.contains(Marks::CONTROL) {
+        return Next::Control;
+    }
+    if packet.meta.marks.contains(Marks::SEEN)
+        && let Some(next) = control::to_router(cx, packet)
+    {
+        return next;
+    }
+    match packet.meta.protocol {
+        Protocol::Ipv4 | Protocol::Ipv6 => Next::Route,
+        Protocol::Arp => Next::Drop(DropReason::NowhereToGo),
+        Protocol::Other => Next::Drop(DropReason::InvalidProtocol),
     }
 }
 

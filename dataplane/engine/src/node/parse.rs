@@ -5,8 +5,8 @@ use tables::{DropReason, FibNextHop, NhId, VifFlags, VifId, VifKind};
 use wire::{Mac, protocol};
 
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::inspect;
 use crate::packet::{Addresses, Cast, Fragment, Outer, Packet, Protocol};
+use crate::{inject, inspect};
 
 /// Remembers the last local endpoint, and the uplink: most tunnel packets are for the same.
 #[derive(Default)]
@@ -32,8 +32,15 @@ struct Uplink {
 
 impl Node for Parse {
     const ID: NodeId = NodeId::Parse;
-    const EDGES: &'static [NodeId] =
-        &[NodeId::Bridge, NodeId::Arp, NodeId::Route, NodeId::Decap, NodeId::NextHop, NodeId::Drop];
+    const EDGES: &'static [NodeId] = &[
+        NodeId::Bridge,
+        NodeId::Control,
+        NodeId::Route,
+        NodeId::Decap,
+        NodeId::NextHop,
+        NodeId::VifTx,
+        NodeId::Drop,
+    ];
 
     fn begin(&mut self) {
         self.endpoint = None;
@@ -43,6 +50,10 @@ impl Node for Parse {
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         if let Err(reason) = inspect::ethernet(packet, DropReason::InterfaceDrop) {
+            // What is behind its Ethernet header is none of the headers looked for.
+            if packet.meta.rx_kind == VifKind::Agent {
+                return inject::obey(cx, packet);
+            }
             if reason == DropReason::InterfaceDrop {
                 cx.counters.receive_error(packet.meta.rx_vif);
             }
@@ -55,7 +66,8 @@ impl Node for Parse {
             }
             VifKind::Physical => self.fabric(cx, packet),
             VifKind::Host | VifKind::XenLl | VifKind::Gateway => host(packet),
-            // The agent's interface is not here, and the others receive nothing.
+            VifKind::Agent => inject::obey(cx, packet),
+            // The others receive nothing.
             _ => Next::Drop(DropReason::InterfaceDrop),
         }
     }
@@ -66,7 +78,7 @@ impl Node for Parse {
 fn host(packet: &mut Packet<'_>) -> Next {
     inspect::note_train(packet);
     match (packet.meta.protocol, packet.meta.cast) {
-        (Protocol::Arp, _) => Next::Arp,
+        (Protocol::Arp, _) => Next::Control,
         (Protocol::Ipv4 | Protocol::Ipv6, Cast::Unicast) => Next::Route,
         _ => Next::Drop(DropReason::InterfaceDrop),
     }
@@ -76,6 +88,9 @@ impl Parse {
     /// Fabric input (reference dataplane.md section 10.1). What is not a tunnel packet for us would be cross-connected
     /// to the host, which has no interface here: its traffic stays in the kernel. So it ends as `InterfaceDrop`.
     fn fabric(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        if packet.meta.protocol == Protocol::Arp && packet.meta.vlan.is_none() {
+            return Next::Control;
+        }
         if packet.meta.cast == Cast::Group
             || packet.meta.vlan.is_some()
             || !self.is_ours(cx, packet)

@@ -1,11 +1,12 @@
-//! To the agent, held to the rate of the interface the packet came in by. There is no interface to the agent, so all of
-//! it is dropped.
+//! To the agent: the frame as it came in, behind an agent header (reference dataplane.md section 19), held to the rate of
+//! the interface the packet came in by.
 
 use port::Frame;
 use tables::DropReason;
+use wire::{AgentHeader, Ethernet, Mac, agent_command, ethertype};
 
 use crate::graph::{Cx, End, NodeId};
-use crate::packet::Meta;
+use crate::packet::{Meta, Protocol, Trap};
 use crate::storm::Storm;
 
 /// Has no state.
@@ -18,12 +19,80 @@ impl End for Punt {
     fn take(
         &mut self,
         cx: &mut Cx<'_>,
-        frame: Frame,
+        mut frame: Frame,
         meta: &Meta,
     ) -> Result<(), (Frame, DropReason)> {
         if !cx.admit(meta.rx_vif, Storm::Punt) {
             return Err((frame, DropReason::StormPunt));
         }
-        Err((frame, DropReason::TrapNoIf))
+        let Some(agent) = cx.fib.agent().and_then(|agent| cx.fib.vif(agent)) else {
+            return Err((frame, DropReason::TrapNoIf));
+        };
+        if wrap(&mut frame, meta, agent.mac).is_none() {
+            return Err((frame, DropReason::Push));
+        }
+        let bytes = frame.len() as u64;
+        cx.ports.send(frame, agent.id, meta, cx.peers).map(|sent| match sent {
+            crate::ports::Sent::Port => cx.counters.sent(agent.id, 1, bytes),
+            // Counted by the worker that has the port.
+            crate::ports::Sent::Peer => {}
+        })
+    }
+}
+
+/// How much the agent gets of a packet that it needs only the headers of.
+const HEADERS: usize = 190;
+
+/// Puts Ethernet and agent header in front. `None` without room, when the frame may have changed.
+fn wrap(frame: &mut Frame, meta: &Meta, agent: Mac) -> Option<()> {
+    if meta.is_from_fabric() {
+        // From the outer header on: the agent learns from it which node has sent the packet.
+        frame.rewind();
+    } else if meta.network == 0 {
+        let ethertype = match meta.protocol {
+            Protocol::Ipv6 => ethertype::IPV6,
+            _ => ethertype::IPV4,
+        };
+        Ethernet::new(agent, agent, ethertype).emit(frame.push(Ethernet::LEN).ok()?)?;
+    }
+    if meta.trap.needs_headers_alone() || frame.is_large() && meta.trap.may_be_cut() {
+        frame.trim(HEADERS);
+    }
+    meta.trap.header(meta).emit(frame.push(AgentHeader::LEN).ok()?)?;
+    Ethernet::new(agent, agent, ethertype::IPV4).emit(frame.push(Ethernet::LEN).ok()?)
+}
+
+impl Trap {
+    fn needs_headers_alone(self) -> bool {
+        matches!(
+            self,
+            Trap::HandleDf { .. } | Trap::ZeroTtl | Trap::MacLearn { .. } | Trap::MacMove { .. }
+        )
+    }
+
+    fn may_be_cut(self) -> bool {
+        self.needs_headers_alone() || matches!(self, Trap::NextHop | Trap::Resolve)
+    }
+
+    fn header(self, meta: &Meta) -> AgentHeader {
+        /// In place of the index of a flow: there is none.
+        const NO_FLOW: u32 = u32::MAX;
+        let (command, param, param_1) = match self {
+            Trap::Arp => (agent_command::ARP, 0, 0),
+            Trap::NextHop => (agent_command::NEXTHOP, 0, 0),
+            Trap::Resolve => (agent_command::RESOLVE, 0, 0),
+            Trap::L3Protocols => (agent_command::L3_PROTOCOLS, 0, 0),
+            Trap::Diag { vif } => (agent_command::DIAG, u32::from(vif.0), 0),
+            Trap::HandleDf { mtu } => (agent_command::HANDLE_DF, u32::from(mtu), NO_FLOW),
+            Trap::ZeroTtl => (agent_command::ZERO_TTL, 0, 0),
+            Trap::IcmpError => (agent_command::ICMP_ERROR, 0, 0),
+            Trap::TorControl => (agent_command::TOR_CONTROL_PKT, 0, 0),
+            Trap::RouterAlert => (agent_command::ROUTER_ALERT, 0, 0),
+            Trap::MacLearn { slot } => (agent_command::MAC_LEARN, slot.index(), 0),
+            Trap::MacMove { slot } => (agent_command::MAC_MOVE, slot.index(), 0),
+            Trap::MacIpLearning => (agent_command::MAC_IP_LEARNING, 0, 0),
+            Trap::Bfd { state } => (agent_command::BFD, u32::from(state), 0),
+        };
+        AgentHeader::new(meta.rx_vif.0, meta.vrf.0, command).with_params(param, param_1)
     }
 }

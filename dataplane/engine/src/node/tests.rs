@@ -12,7 +12,7 @@ use tables::{
 };
 use wire::Mac;
 
-use super::{Arp, Bridge, Decap, Encap, NextHop, Parse, Route, VifRx};
+use super::{Bridge, Control, Decap, Encap, NextHop, Parse, Route, VifRx};
 use crate::counters::{CounterReader, Counters};
 use crate::flow_hash::Seed;
 use crate::graph::{Cx, Next, Node, Spawned};
@@ -313,7 +313,7 @@ fn arp_answers_where_a_route_says_so_and_leaves_the_rest_to_the_bridge() {
         (request(neighbour, neighbour), Next::Bridge),
     ] {
         let mut packet = desk.parsed(&bytes);
-        assert_eq!(desk.step(&mut Arp, &mut packet), expected);
+        assert_eq!(desk.step(&mut Control, &mut packet), expected);
         if expected == Next::VifTx {
             assert_eq!((packet.meta.tx_vif, packet.frame.len()), (VM, 42));
         }
@@ -322,6 +322,6 @@ fn arp_answers_where_a_route_says_so_and_leaves_the_rest_to_the_bridge() {
     let mut odd = request(HERE, neighbour);
     odd[18] = 7;
     let mut packet = desk.parsed(&odd);
-    assert_eq!(desk.step(&mut Arp, &mut packet), Next::Drop(DropReason::InvalidArp));
+    assert_eq!(desk.step(&mut Control, &mut packet), Next::Drop(DropReason::InvalidArp));
     desk.done(packet);
 }

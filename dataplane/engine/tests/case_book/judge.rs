@@ -43,11 +43,6 @@ pub(crate) fn judge(site: &mut Site, from: VifId, number: usize, packet: &[u8], 
             assert_eq!(trapped[14 + 4..14 + 6], command.to_be_bytes(), "{what}");
             assert_eq!(&trapped[TRAP_HEADERS..], packet, "{what}");
         }
-        Is::TrapFrame(command, at) => {
-            let trapped = only(AGENT);
-            assert_eq!(trapped[14 + 4..14 + 6], command.to_be_bytes(), "{what}");
-            assert_eq!(trapped[TRAP_HEADERS..], packet[at..], "{what}");
-        }
         Is::Frame(at, vif) => assert_eq!(only(vif), frame_of(&packet[at..]), "{what}"),
         Is::Ip(at, vif) => {
             let delivered = only(vif);

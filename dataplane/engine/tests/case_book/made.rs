@@ -320,8 +320,7 @@ fn neighbors() -> Vec<Row> {
                 proxied(RED, "fe80::1/128", 10, None, proxy),
                 proxied(RED, "2001:db8:a:1::1/128", 10, None, proxy),
             ]);
-        })
-        .until("neighbour discovery"),
+        }),
     ]
 }
 
@@ -345,7 +344,7 @@ fn flows() -> Vec<Row> {
             set_flags(site, VIF3, VifFlags::default());
             judge(site, VIF3, 1, &packets[0], Flooded);
             judge(site, VIF3, 3, &packets[2], Flooded);
-        }), "to the agent by the flag alone, else flooded; partly: flags by family, option overrun with the DHCP service").until("traps"),
+        }), "to the agent by the flag alone, else flooded; partly: flags by family, option overrun with the DHCP service"),
         Row::made("mk-H40-dns-linklocal", VIF3, Each(&[Trap(4), Trap(4), Routed]), "to the agent once, other ports are plain traffic; partly: the service's NAT with flows")
             .with(|site, packets| {
                 let rewrite = [&Mac::GATEWAY.0[..], &Mac::GATEWAY.0, &[8, 0]].concat();
@@ -356,7 +355,7 @@ fn flows() -> Vec<Row> {
                     route(RED, "169.254.169.254/32", 90, None),
                     route(RED, "10.10.1.2/32", 90, None),
                 ]);
-            }).until("traps"),
+            }),
     ]
 }
 

@@ -24,8 +24,7 @@ pub(crate) fn rows() -> Vec<Row> {
                 proxied(RED, "10.10.10.1/32", 10, None, proxy),
                 proxied(RED, "10.10.10.2/32", 40, Some(33), proxy),
             ]);
-        })
-        .until("traps"),
+        }),
         Row::tenant("sv-arp-target-zero", All(Drop(NowhereToGo)), "no answer for 0.0.0.0"),
         Row::tenant(
             "td-icmpv6-ra-mld",

@@ -26,8 +26,6 @@ pub(crate) enum Is {
     Flooded,
     /// The frame at this offset goes to both workloads, and not back into the fabric.
     FloodedIn(usize),
-    /// The frame at this offset goes to the agent, with this command.
-    TrapFrame(u16, usize),
     /// Not taken for a question or for news: whatever becomes of it, nothing comes back.
     Ignored,
 }

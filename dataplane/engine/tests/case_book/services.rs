@@ -9,33 +9,28 @@ use crate::row::{Expect, Is, Row, address_to_gateway};
 use crate::site::*;
 
 pub(crate) fn rows() -> Vec<Row> {
-    let traps = "traps";
     vec![
         dhcp(
             "td-dhcp-dora",
             Each(&[Trap(7), Routed, Trap(7), Routed]),
             "requests to the agent; a tenant's replies are its own",
-        )
-        .until(traps),
+        ),
         dhcp(
             "td-dhcpv6-ia-na",
             Each(&[Trap(7), Routed, Trap(7), Routed]),
             "requests to the agent; a tenant's replies are its own",
-        )
-        .until(traps),
+        ),
         dhcp("td-dhcp-cut", All(Drop(DropReason::InvalidPacket)), "counted"),
         dhcp(
             "sv-dhcp-option-overload",
             Each(&[Trap(7), Trap(7), Flooded, Flooded, Trap(7), Trap(7), Flooded, Flooded]),
             "requests to the agent, replies flooded; partly: the options with the DHCP service",
-        )
-        .until(traps),
+        ),
         dhcp(
             "sv-dhcp-request-ack",
             Each(&[Trap(4), Routed]),
             "a renewal reaches the agent by its address",
-        )
-        .until(traps),
+        ),
         Row::tenant("td-dns-edns", All(Routed), "routed; partly: served with the DNS service"),
         Row::tenant(
             "td-dns-pointer-loop",

@@ -28,8 +28,7 @@ pub(crate) fn rows() -> Vec<Row> {
             "pp-ethernet-trailers",
             Each(&[Flooded, Flooded, Trap(2), Routed]),
             "padding goes no further than the frame's own network",
-        )
-        .until("traps"),
+        ),
         Row::tenant("td-v6-rh0", All(Routed), "a routing header is not acted upon"),
         Row::tenant("zk-v4-frag-tcp-syn", All(Routed), "routed; the cut options are not touched"),
         Row::tenant(
