@@ -41,7 +41,7 @@ pub use pool::{FramePool, FramePools};
 pub use port::{BURST, Burst, Port, PortInfo, PortMode, PortStatistics};
 pub use replay::ReplayPort;
 pub use sys::memory::Memory;
-pub use sys::tap::{Offloads, Tap};
+pub use sys::tap::{Offloads, Tap, TapWatch};
 pub use sys::xdp::{Beat, Heartbeat, Kept};
 pub use tap::TapPort;
 pub use train::{Segmentation, Train};

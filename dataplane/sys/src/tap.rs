@@ -5,6 +5,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Weak},
 };
 
 use rustix::fs::{Mode, OFlags, open};
@@ -27,10 +28,25 @@ const TCP_AND_UDP: libc::c_uint = TCP | TUN_F_USO4 | TUN_F_USO6;
 /// The far end of a TAP device. Reading and writing never wait.
 #[derive(Debug)]
 pub struct Tap {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     name: String,
     header: usize,
     offloads: Offloads,
+}
+
+/// Tells whether a device is still there, wherever its link has been moved to; does not keep it.
+#[derive(Clone, Debug)]
+pub struct TapWatch(Weak<OwnedFd>);
+
+impl TapWatch {
+    /// Whether the far end is open and the link exists.
+    pub fn is_there(&self) -> bool {
+        let Some(fd) = self.0.upgrade() else { return false };
+        // SAFETY: all zeros is a valid value of this plain C struct.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes an ifreq.
+        checked(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNGETIFF, &raw mut request) }).is_ok()
+    }
 }
 
 /// What the kernel may leave to whoever reads from a device.
@@ -152,7 +168,12 @@ impl Tap {
         checked(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
         let header = header_size(&fd)?;
         let offloads = offload(&fd, offloads)?;
-        Ok(Tap { fd, name: name.to_owned(), header, offloads })
+        Ok(Tap { fd: Arc::new(fd), name: name.to_owned(), header, offloads })
+    }
+
+    /// Who asks whether the device is still there.
+    pub fn watch(&self) -> TapWatch {
+        TapWatch(Arc::downgrade(&self.fd))
     }
 
     /// What the kernel leaves to the reader.
@@ -179,7 +200,7 @@ impl Tap {
             IoSliceMut::new(rest),
             IoSliceMut::new(&mut beyond),
         ];
-        let length = match rustix::io::readv(&self.fd, &mut parts) {
+        let length = match rustix::io::readv(&*self.fd, &mut parts) {
             Ok(length) => length,
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -236,7 +257,7 @@ impl Tap {
 
     fn write_with(&self, header: [u8; LONG], frame: &[u8]) -> io::Result<bool> {
         let parts = [IoSlice::new(&header[..self.header]), IoSlice::new(frame)];
-        match rustix::io::writev(&self.fd, &parts) {
+        match rustix::io::writev(&*self.fd, &parts) {
             Ok(_) => Ok(true),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),

@@ -41,6 +41,9 @@ pub enum Transport {
     Pmd = 2,
     /// pkt0's socket.
     Socket = 3,
+    /// A TAP that the dataplane makes, with the virtio-net header: its link is the workload's, and takes and leaves
+    /// checksums and segmentation. Not a value of the original's.
+    Tap = 4,
 }
 
 flags!(

@@ -5,8 +5,8 @@
 //! | `open` | opening a device: what may wait in the kernel, in a thread of its own |
 //! | `facts` | devices, ports and counters in the rows of interfaces |
 //!
-//! A host's vif has a device of our making: it is opened without waiting for one, and made anew when somebody deletes
-//! it. A vif's port is missing (no such device), opening, failed (tried again ever more rarely), or open. Everything else
+//! A host's vif, and a workload's whose transport is a TAP, has a device of our making: it is opened without waiting for
+//! one, and made anew when somebody deletes it. A vif's port is missing (no such device), opening, failed (tried again ever more rarely), or open. Everything else
 //! is a change from one to the other, made by [`Ports::want`], [`Ports::links_changed`], [`Ports::opened`] and
 //! [`Ports::retry`]. Closing never waits: the worker lets go of the port, it comes back as an event,
 //! and is closed in a thread of its own.
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use engine::{Busy, CounterReader, Engine, Event, WorkerId};
 use port::{FramePools, Kept, PortInfo};
 use sys::ethtool::LinkSpeed;
-use tables::{Transport, Vif, VifId, VifKind};
+use tables::{Vif, VifId, VifKind};
 use tokio::sync::mpsc;
 
 use crate::kernel::IfIndex;
@@ -29,10 +29,12 @@ use crate::links::Links;
 
 pub(crate) use facts::Facts;
 pub(crate) use open::Ground;
-use open::{Device, HostLink, Opened, Order};
+use open::{Device, HostLink, Opened, Order, Origin};
 
 /// How long the first repetition of a failed opening waits, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How often it is looked whether the TAPs of workloads are still there.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long a worker is given that has no room for commands, or has not let go of a port yet.
 const BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// How long workers may take to say what a port is.
@@ -64,11 +66,14 @@ pub(crate) struct Ports {
     ready: Vec<(IfIndex, VifKind)>,
     /// Answers of workers still to come.
     unanswered: usize,
+    /// When to look after the TAPs of workloads.
+    look_at: Instant,
 }
 
 struct Slot {
     device: String,
     kind: VifKind,
+    origin: Origin,
     /// What a device of our making is to be.
     host: HostLink,
     state: State,
@@ -115,6 +120,7 @@ impl Ports {
             leaving: 0,
             ready: Vec::new(),
             unanswered: 0,
+            look_at: Instant::now(),
         };
         (ports, receiver)
     }
@@ -139,10 +145,12 @@ impl Ports {
             return;
         };
         let host = HostLink { mac: wanted.mac, mtu: wanted.mtu };
+        let origin = Origin::of(wanted);
         let known = self.slots.get_mut(&vif);
         if let Some(slot) = known
             && slot.device == wanted.name
             && slot.kind == wanted.kind
+            && slot.origin == origin
         {
             if std::mem::replace(&mut slot.host, host) != host {
                 change_host(slot, &self.ground.pools);
@@ -154,9 +162,9 @@ impl Ports {
             self.counters.clear_vif(vif);
         }
         self.close(vif);
-        let state = if has_device(wanted) { State::Missing } else { State::Portless };
+        let state = if origin == Origin::Nowhere { State::Portless } else { State::Missing };
         let (device, kind, pause) = (wanted.name.clone(), wanted.kind, Duration::ZERO);
-        self.slots.insert(vif, Slot { device, kind, host, state, pause });
+        self.slots.insert(vif, Slot { device, kind, origin, host, state, pause });
         self.begin(vif, links);
     }
 
@@ -229,6 +237,22 @@ impl Ports {
         for vif in due {
             self.begin(vif, links);
         }
+        self.look_after_taps(links);
+    }
+
+    /// A workload's TAP goes with its network namespace, or is deleted in there: nobody tells, so it is looked at.
+    fn look_after_taps(&mut self, links: &Links) {
+        self.look_at = Instant::now() + LOOK;
+        let gone = |slot: &Slot| match &slot.state {
+            State::Open(open) => slot.origin == Origin::Workload && !open.device.is_there(),
+            _ => false,
+        };
+        let gone: Vec<VifId> =
+            self.slots.iter().filter(|(_, slot)| gone(slot)).map(|(&vif, _)| vif).collect();
+        for vif in gone {
+            self.close(vif);
+            self.begin(vif, links);
+        }
     }
 
     /// When to call [`Ports::retry`].
@@ -239,7 +263,9 @@ impl Ports {
         });
         let waits = !self.overdue.is_empty() || self.leaving > 0;
         let overdue = waits.then(|| Instant::now() + BUSY_PAUSE);
-        failed.chain(overdue).min()
+        let has_taps = self.slots.values().any(|slot| slot.origin == Origin::Workload);
+        let look = has_taps.then_some(self.look_at);
+        failed.chain(overdue).chain(look).min()
     }
 
     /// An opening has ended.
@@ -366,8 +392,8 @@ impl Ports {
         if matches!(slot.state, State::Portless | State::Open(_) | State::Opening { .. }) {
             return;
         }
-        let (device, kind, host) = (slot.device.clone(), slot.kind, slot.host);
-        if links.named(&device).is_none() && !open::makes_device(kind) {
+        let (device, kind, origin, host) = (slot.device.clone(), slot.kind, slot.origin, slot.host);
+        if links.named(&device).is_none() && !origin.makes() {
             tracing::info!("vif {vif}: there is no device {device} yet");
             return self.set(vif, State::Missing);
         }
@@ -379,7 +405,7 @@ impl Ports {
         self.load(first, kind, 1);
         let (ground, outcomes) = (self.ground.clone(), self.outcomes.clone());
         tokio::task::spawn_blocking(move || {
-            let order = Order { device, kind, first, host };
+            let order = Order { device, kind, origin, first, host };
             let result = open::open(&ground, &order);
             if let Err(lost) = outcomes.send(Outcome { vif, attempt, result })
                 && let Ok(opened) = lost.0.result
@@ -421,7 +447,9 @@ impl Ports {
             open.queues.len(),
             first.0
         );
-        self.ready.push((open.device.ifindex(), slot.kind));
+        if slot.origin != Origin::Workload {
+            self.ready.push((open.device.ifindex(), slot.kind));
+        }
         slot.pause = Duration::ZERO;
         slot.state = State::Open(Box::new(open));
         // It may be wanted otherwise than when its opening began.
@@ -430,11 +458,11 @@ impl Ports {
 
     fn fail(&mut self, vif: VifId, message: String, links: &Links) {
         let Some(slot) = self.slots.get(&vif) else { return };
-        let (kind, device) = (slot.kind, slot.device.clone());
+        let (kind, origin, device) = (slot.kind, slot.origin, slot.device.clone());
         if let State::Opening { first, .. } = slot.state {
             self.load(first, kind, -1);
         }
-        if links.named(&device).is_none() && !open::makes_device(kind) {
+        if links.named(&device).is_none() && !origin.makes() {
             return self.set(vif, State::Missing);
         }
         tracing::warn!("vif {vif}: {message}");
@@ -498,18 +526,13 @@ fn is_current(device: &Device, index: Option<IfIndex>) -> bool {
 
 /// Makes the host's end, where it is open, as it is wanted now.
 fn change_host(slot: &Slot, pools: &FramePools) {
-    if let State::Open(open) = &slot.state
+    if slot.origin == Origin::Host
+        && let State::Open(open) = &slot.state
         && let Device::Made { name, .. } = &open.device
         && let Err(error) = open::set_up_host(name, slot.host, pools)
     {
         tracing::warn!("{name}: {error}");
     }
-}
-
-/// Whether a vif of this kind is a kernel device here.
-fn has_device(vif: &Vif) -> bool {
-    matches!(vif.kind, VifKind::Physical | VifKind::Virtual | VifKind::Host)
-        && matches!(vif.transport, Transport::Virtual | Transport::Ethernet)
 }
 
 fn steer(device: &port::XskDevice, endpoints: &[IpAddr]) {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use engine::WorkerId;
 use port::{
-    FramePool, FramePools, Heartbeat, Offloads, Port, PortMode, Tap, TapPort, Umem, XskConfig,
-    XskDevice,
+    FramePool, FramePools, Heartbeat, Offloads, Port, PortMode, Tap, TapPort, TapWatch, Umem,
+    XskConfig, XskDevice,
 };
 use sys::ethtool::LinkSpeed;
-use tables::{VifKind, limits};
+use tables::{Transport, Vif, VifKind, limits};
 use wire::Mac;
 
 use crate::kernel::IfIndex;
@@ -29,10 +29,44 @@ pub(crate) struct Ground {
 pub(crate) struct Order {
     pub(crate) device: String,
     pub(crate) kind: VifKind,
+    pub(crate) origin: Origin,
     /// The worker of queue 0; further queues go to the workers after it, round and round.
     pub(crate) first: WorkerId,
     /// What a device that is made is to be.
     pub(crate) host: HostLink,
+}
+
+/// Where the device of a vif comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It has none.
+    Nowhere,
+    /// Somebody else makes it.
+    Found,
+    /// A TAP of our making that the host keeps: vhost0.
+    Host,
+    /// A TAP of our making whose link somebody gives to a workload. Until then it is down.
+    Workload,
+}
+
+impl Origin {
+    pub(crate) fn of(vif: &Vif) -> Origin {
+        match (vif.kind, vif.transport) {
+            (VifKind::Host, Transport::Virtual | Transport::Ethernet | Transport::Tap) => {
+                Origin::Host
+            }
+            (VifKind::Virtual, Transport::Tap) => Origin::Workload,
+            (VifKind::Physical | VifKind::Virtual, Transport::Virtual | Transport::Ethernet) => {
+                Origin::Found
+            }
+            _ => Origin::Nowhere,
+        }
+    }
+
+    /// Whether the device is ours to make.
+    pub(crate) fn makes(self) -> bool {
+        matches!(self, Origin::Host | Origin::Workload)
+    }
 }
 
 /// How the host's end of vhost0 is set up.
@@ -47,7 +81,7 @@ pub(crate) enum Device {
     /// One of the kernel's, with our program on it.
     Found(Box<XskDevice>),
     /// One we made, which goes when its port is closed.
-    Made { name: String, ifindex: IfIndex },
+    Made { name: String, ifindex: IfIndex, watch: TapWatch },
 }
 
 impl Device {
@@ -67,7 +101,12 @@ impl Device {
 
     /// Whether it is still there, whatever was heard of it so far.
     pub(crate) fn is_there(&self) -> bool {
-        sys::device::index(self.name()).is_ok_and(|index| index == self.ifindex())
+        match self {
+            Device::Found(device) => {
+                sys::device::index(device.name()).is_ok_and(|index| index == device.ifindex())
+            }
+            Device::Made { watch, .. } => watch.is_there(),
+        }
     }
 }
 
@@ -95,7 +134,7 @@ impl Opened {
 /// # Errors
 /// One line that says what was refused.
 pub(crate) fn open(ground: &Ground, order: &Order) -> Result<Opened, String> {
-    if makes_device(order.kind) {
+    if order.origin.makes() {
         return make(ground, order);
     }
     let name = order.device.as_str();
@@ -153,21 +192,20 @@ fn open_queue(
     port.map(|port| Box::new(port) as Box<dyn Port>).map_err(|error| error.to_string())
 }
 
-/// Whether the device of such a vif is made rather than found.
-pub(crate) fn makes_device(kind: VifKind) -> bool {
-    kind == VifKind::Host
-}
-
-/// Makes vhost0: a TAP that lives as long as its port. The kernel gives it no address by itself.
+/// Makes a TAP that lives as long as its port. The kernel gives it no address by itself.
 fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
     let name = order.device.as_str();
     let tap = Tap::create(name, Offloads::TcpAndUdp)
         .map_err(|error| format!("{name}: cannot make a TAP: {error}"))?;
     without_link_local(name);
-    set_up_host(name, order.host, &ground.pools)
-        .map_err(|error| format!("{name}: cannot set it up: {error}"))?;
+    let set_up = match order.origin {
+        Origin::Host => set_up_host(name, order.host, &ground.pools),
+        // Its MAC is the workload's to choose.
+        _ => set_mtu(name, order.host.mtu, &ground.pools),
+    };
+    set_up.map_err(|error| format!("{name}: cannot set it up: {error}"))?;
     let ifindex = sys::device::index(name).map_err(|error| format!("{name}: {error}"))?;
-    let device = Device::Made { name: name.to_owned(), ifindex };
+    let device = Device::Made { name: name.to_owned(), ifindex, watch: tap.watch() };
     let queues = vec![(0, order.first, Box::new(TapPort::new(tap)) as Box<dyn Port>)];
     Ok(Opened { device, queues, speed: None, driver: None })
 }
@@ -175,7 +213,11 @@ fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
 /// Gives the host's end its MAC, and the MTU as far as packet buffers take it.
 pub(crate) fn set_up_host(name: &str, link: HostLink, pools: &FramePools) -> io::Result<()> {
     sys::device::set_mac(name, link.mac.0)?;
-    sys::device::set_mtu(name, link.mtu.min(TapPort::largest_mtu(pools)))
+    set_mtu(name, link.mtu, pools)
+}
+
+fn set_mtu(name: &str, mtu: u16, pools: &FramePools) -> io::Result<()> {
+    sys::device::set_mtu(name, mtu.min(TapPort::largest_mtu(pools)))
 }
 
 /// No IPv6 address of the kernel's own making: vhost0 has none unless somebody gives it one.

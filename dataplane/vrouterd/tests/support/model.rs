@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tables::{
     BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object,
-    Op, Rewrite, Route, RouteFlags, TunnelEncap, Vif, VifFlags, VifId, VifKind, VniEntry, VrfId,
+    Op, Rewrite, Route, RouteFlags, Transport, TunnelEncap, Vif, VifFlags, VifId, VifKind,
+    VniEntry, VrfId,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -82,9 +83,28 @@ pub(crate) fn host(mac: Mac, workload: Ipv4Addr, host: Ipv4Addr) -> Vec<Op> {
 
 /// A second workload beside the first, in the same VRF.
 pub(crate) fn second(port: &str, mac: Mac, address: Ipv4Addr) -> Vec<Op> {
+    second_by(vif(SECOND, port, VifKind::Virtual, VRF), mac, address)
+}
+
+/// The same with a TAP, which also the other side reaches, by a label.
+pub(crate) fn second_by_tap(port: &str, mac: Mac, address: Ipv4Addr, label: u32) -> Vec<Op> {
+    let transport = Transport::Tap;
+    let vif = Vif { transport, ..vif(SECOND, port, VifKind::Virtual, VRF) };
+    let mut ops = second_by(vif, mac, address);
+    let label = Label::try_from(label).unwrap();
+    ops.push(Op::Put(Object::Label(LabelEntry { label, next_hop: TO_SECOND })));
+    ops
+}
+
+/// The way to an address behind the other side, by a label.
+pub(crate) fn beyond(address: Ipv4Addr, label: u32) -> Vec<Op> {
+    vec![Op::Put(route(VRF, address, TO_PEER, Some(label), RouteFlags::ARP_PROXY))]
+}
+
+fn second_by(vif: Vif, mac: Mac, address: Ipv4Addr) -> Vec<Op> {
     let rewrite = [&mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
     let objects = [
-        Object::Vif(vif(SECOND, port, VifKind::Virtual, VRF)),
+        Object::Vif(vif),
         next_hop(TO_SECOND, NhFamily::Inet, VRF, NextHopKind::Encap { vif: SECOND, rewrite }),
         route(VRF, address, TO_SECOND, None, RouteFlags::ARP_PROXY),
     ];

@@ -138,6 +138,7 @@ fn transport(transport: Transport) -> &'static str {
         Transport::Ethernet => "Ethernet",
         Transport::Pmd => "PMD",
         Transport::Socket => "Socket",
+        Transport::Tap => "TAP",
     }
 }
 
