@@ -14,11 +14,13 @@
 //! | `verdict` | what a capture on the underlay must show |
 //! | `traffic` | TCP by iperf3 |
 //! | `gobgp` | a GoBGP daemon as reflector or far end |
+//! | `by_hand` | a node without an agent, programmed by the tools |
 //! | `wait` | waiting for a condition with a deadline |
 //!
 //! Everything has names of its own (a prefix), cleans up when dropped, and ends only processes it started.
 #![forbid(unsafe_code)]
 
+mod by_hand;
 mod capture;
 mod gobgp;
 mod inspect;
@@ -33,6 +35,7 @@ mod underlay;
 mod verdict;
 mod wait;
 
+pub use by_hand::{ByHand, ROUTER_MAC, Said, WORKLOAD_ADDRESSES, WORKLOAD_MACS};
 pub use capture::{Capture, Packet};
 pub use gobgp::Gobgp;
 pub use inspect::{RouteRow, value_after};
