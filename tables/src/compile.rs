@@ -15,8 +15,8 @@ use crate::next_hop::{
 };
 use crate::{
     Adjacency, BridgeEntry, BridgeFlags, BridgeHit, ClassId, CompositeKind, Generation, Key,
-    Member, NextHop, NextHopKind, NhFlags, QosMap, Rewrite, Route, RouteHit, Station, TunnelEncap,
-    Uplink, Vif, VifFlags, VifId, VifKind, VrfId, Writer,
+    Member, NextHop, NextHopKind, NhFamily, NhFlags, QosMap, Rewrite, Route, RouteHit, Station,
+    TunnelEncap, Uplink, Vif, VifFlags, VifId, VifKind, VrfId, Writer,
 };
 
 /// Where MPLS over UDP is sent to (RFC 7510).
@@ -210,6 +210,11 @@ fn hop(model: &Model, nh: &NextHop, flags: NhFlags) -> FibNextHop {
         NextHopKind::Receive(vif) => FibNextHop::Receive { vif: *vif },
         NextHopKind::Translate(vrf) => FibNextHop::Translate { vrf: *vrf, family: nh.family },
         NextHopKind::Encap { vif, .. } if is_agent(model, *vif) => FibNextHop::Agent,
+        NextHopKind::Encap { vif, .. }
+            if nh.family != NhFamily::Bridge && flags.contains(NhFlags::MULTICAST) =>
+        {
+            FibNextHop::EncapGroup { vif: *vif }
+        }
         NextHopKind::Encap { vif, rewrite } => FibNextHop::Encap {
             vif: *vif,
             rewrite: rewrite.as_slice().try_into().unwrap_or_default(),

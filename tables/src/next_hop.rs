@@ -82,6 +82,34 @@ pub enum FibNextHop {
     SpecialTunnel(Arc<SpecialTunnel>),
     /// To an analyser.
     UdpTunnel(Arc<UdpTunnel>),
+    /// An IPv4 packet for a group out of a vif, to the group's MAC (family Inet with `MULTICAST`).
+    EncapGroup {
+        /// Out of here.
+        vif: VifId,
+    },
+}
+
+impl FibNextHop {
+    /// The tunnel that carries labels or VNIs, if it is one. Of several uplinks the first: they differ in the outer
+    /// Ethernet header alone.
+    pub fn tunnel(&self) -> Option<&TunnelHop> {
+        match self {
+            FibNextHop::Tunnel(hop) => Some(hop),
+            FibNextHop::SpecialTunnel(special) => special.uplinks.iter().flatten().next(),
+            FibNextHop::Invalid
+            | FibNextHop::Discard
+            | FibNextHop::Agent
+            | FibNextHop::Receive { .. }
+            | FibNextHop::Encap { .. }
+            | FibNextHop::EncapGroup { .. }
+            | FibNextHop::Ecmp(_)
+            | FibNextHop::Translate { .. }
+            | FibNextHop::L2Receive
+            | FibNextHop::Resolve
+            | FibNextHop::Flood(_)
+            | FibNextHop::UdpTunnel(_) => None,
+        }
+    }
 }
 
 /// A tunnel with its outer header prebuilt.

@@ -1,6 +1,6 @@
 //! A packet on its way through the graph: its frame, and what the nodes have found out about it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use port::Frame;
 use tables::{BridgeSlot, DropReason, NhId, VifId, VifKind, VrfId};
@@ -259,6 +259,18 @@ pub(crate) enum Outer {
     V4(Ipv4Addr),
     /// IPv6 underlay.
     V6(Ipv6Addr),
+}
+
+impl Outer {
+    /// Whether it is this address.
+    #[inline]
+    pub(crate) fn is(self, address: IpAddr) -> bool {
+        match self {
+            Outer::None => false,
+            Outer::V4(own) => address == IpAddr::V4(own),
+            Outer::V6(own) => address == IpAddr::V6(own),
+        }
+    }
 }
 
 // With its frame it fills two cache lines.

@@ -10,12 +10,12 @@ use proptest::test_runner::TestRunner;
 use site::*;
 use tables::{
     BridgeEntry, BridgeFlags, CompositeKind, DropReason, NextHopKind, NhFamily, NhFlags, NhId,
-    Object, TunnelEncap, VifFlags, VifId, VifKind,
+    Object, SubInterface, TunnelEncap, VifFlags, VifId, VifKind,
 };
 use wire::Mac;
 
-const VALIDATE: NhFlags = NhFlags(0x800_0000);
-const CONTROL_DATA: NhFlags = NhFlags(0x80_0000);
+const VALIDATE: NhFlags = NhFlags::VALIDATE_MCAST_SOURCE;
+const CONTROL_DATA: NhFlags = NhFlags::L2_CONTROL_DATA;
 const VIF5: VifId = VifId(5);
 const MAC5: Mac = Mac([2, 0, 0, 0, 0xa1, 5]);
 /// What the broadcast entry says.
@@ -385,6 +385,30 @@ fn point_28_nothing_goes_back_to_where_it_came_from() {
 }
 
 #[test]
+fn point_28_what_a_sub_interface_of_the_uplink_sends_is_not_for_the_uplinks_edge_tree() {
+    each(|site| {
+        let Object::Vif(mut sub) = vif(VIF5, "eth0.7", VifKind::VirtualVlan, RED, Mac::GATEWAY)
+        else {
+            unreachable!()
+        };
+        let inside = |parent| SubInterface { parent, rx_vlan: 7, tx_vlan: 7, stations: vec![] };
+        sub.sub = Some(inside(VIF4));
+        site.put([Object::Vif(sub.clone())]);
+        site.open(VIF5, 0);
+        site.turn_all();
+        let tree =
+            Tree { edge: vec![far(2, UDP, 2001)], evpn: vec![far(3, GRE, 33)], ..Tree::default() };
+        tree.plant(site);
+        let broadcast = frame(Mac::BROADCAST, MAC5);
+        assert_eq!(copies(&site.exchange(&[(VIF5, &broadcast)])).len(), 2);
+        sub.sub = Some(inside(FABRIC));
+        site.put([Object::Vif(sub)]);
+        let outcome = site.exchange(&[(VIF5, &broadcast)]);
+        assert_eq!((copies(&outcome).len(), copies(&outcome)[0].node), (1, 3));
+    });
+}
+
+#[test]
 fn point_41_the_multicast_vrf_is_for_groups_alone() {
     each(|site| {
         Tree { local: vec![VIF4], ..Tree::default() }.plant(site);
@@ -420,7 +444,7 @@ fn a_group_has_its_own_tree_where_memberships_are_followed() {
         else {
             unreachable!()
         };
-        followed.flags = VifFlags(0x200_0000);
+        followed.flags = VifFlags::IGMP;
         site.put([Object::Vif(followed)]);
         let outcome = site.exchange(&[(VIF3, &packet)]);
         assert_eq!((outcome.on(VIF4).len(), outcome.on(VIF5).len()), (0, 1));

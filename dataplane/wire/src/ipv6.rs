@@ -18,6 +18,8 @@ header!(
     }
 );
 
+const FLOW_LABEL: u32 = 0x000f_ffff;
+
 impl Ipv6 {
     /// A header with traffic class and flow label 0. `payload_length` counts what follows this header.
     pub fn new(
@@ -52,7 +54,7 @@ impl Ipv6 {
     /// Flow label, 20 bits.
     #[inline]
     pub fn flow_label(&self) -> u32 {
-        self.version_class_flow.get() & 0x000f_ffff
+        self.version_class_flow.get() & FLOW_LABEL
     }
 
     /// Bytes behind this header, extension headers included.
@@ -95,6 +97,13 @@ impl Ipv6 {
     /// Puts back a hop limit.
     pub fn set_hop_limit(&mut self, hop_limit: u8) {
         self.hop_limit = hop_limit;
+    }
+
+    /// Sets the flow label of a header that has none: the low 20 bits of `flow` (RFC 6437).
+    #[inline]
+    pub fn set_flow_label(&mut self, flow: u32) {
+        self.version_class_flow
+            .set(self.version_class_flow.get() & !FLOW_LABEL | flow & FLOW_LABEL);
     }
 
     /// Sets the length of what follows.

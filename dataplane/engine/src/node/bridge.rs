@@ -198,7 +198,9 @@ fn group(cx: &Cx<'_>, packet: &mut Packet<'_>, mac: Mac) -> Option<BridgeHit> {
     }
     let vrf = packet.meta.vrf;
     let followed = match vif.kind {
-        VifKind::Virtual | VifKind::VirtualVlan | VifKind::Agent => vif.flags.contains(IGMP),
+        VifKind::Virtual | VifKind::VirtualVlan | VifKind::Agent => {
+            vif.flags.contains(VifFlags::IGMP)
+        }
         _ => true,
     };
     let own = match packet.meta.protocol {
@@ -207,9 +209,6 @@ fn group(cx: &Cx<'_>, packet: &mut Packet<'_>, mac: Mac) -> Option<BridgeHit> {
     };
     own.or_else(|| fib.bridge(vrf, Mac::BROADCAST))
 }
-
-/// The agent follows which groups the workload is in.
-const IGMP: VifFlags = VifFlags(0x200_0000);
 
 /// From the fabric a frame does not go back into it (unless the node is a gateway), and a tree entry that discards
 /// counts as none.

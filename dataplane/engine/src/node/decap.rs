@@ -195,8 +195,6 @@ enum Under {
 
 /// Labels from here on are those of edge-replicated trees, where they name one (section 3).
 const FIRST_TREE_LABEL: u32 = 1024;
-/// The label's frames have a control word in front.
-const CONTROL_DATA: NhFlags = NhFlags(0x80_0000);
 
 /// Takes off what lies between a bridge label and the frame (section 7.7): nothing, a control word, or in an
 /// edge-replicated tree a control word and the block whose VNI is the tree's.
@@ -214,7 +212,7 @@ fn in_front_of_frame(
             packet.meta.label = vxlan.and_then(|(vxlan, _)| vxlan.vni());
             packet.frame.pull(EDGE_BLOCK).map_err(|_| DropReason::InvalidPacket)
         }
-        _ if entry.flags.contains(CONTROL_DATA) => control_word(packet),
+        _ if entry.flags.contains(NhFlags::L2_CONTROL_DATA) => control_word(packet),
         _ => Ok(()),
     }
 }

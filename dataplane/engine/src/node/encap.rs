@@ -1,13 +1,13 @@
 //! Encap: the tunnel's prebuilt header in front, then what differs per packet: lengths, id, entropy port, label.
 
-use std::net::IpAddr;
+mod special;
 
-use tables::{DropReason, Endpoints, FibNextHop, OuterHeader, TunnelEncap, TunnelHop, VifId};
+use tables::{DropReason, Endpoints, Fib, FibNextHop, OuterHeader, TunnelEncap, TunnelHop, VifId};
 use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan, ethertype};
 
 use crate::flow_hash::{entropy_port, flow_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Cast, Layer, Outer, Packet, Protocol, Trap};
+use crate::packet::{Addresses, Cast, Layer, Packet, Protocol, Trap};
 use crate::segment;
 
 /// Remembers the uplink, and counts ids for outer headers whose payload has none to copy.
@@ -26,7 +26,7 @@ struct Uplink {
 
 impl Node for Encap {
     const ID: NodeId = NodeId::Encap;
-    const EDGES: &'static [NodeId] = &[NodeId::VifTx, NodeId::Punt, NodeId::Drop];
+    const EDGES: &'static [NodeId] = &[NodeId::VifTx, NodeId::NextHop, NodeId::Punt, NodeId::Drop];
 
     fn begin(&mut self) {
         self.uplink = None;
@@ -35,10 +35,15 @@ impl Node for Encap {
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let fib = cx.fib;
-        let FibNextHop::Tunnel(hop) = fib.next_hop(packet.meta.nh) else {
-            return Next::Drop(DropReason::InvalidNh);
+        let result = match fib.next_hop(packet.meta.nh) {
+            FibNextHop::Tunnel(hop) => self.encapsulate(cx, packet, hop),
+            other => self.other_tunnel(cx, packet, other),
         };
-        self.encapsulate(cx, packet, hop).map_or_else(|other| other, |()| Next::VifTx)
+        match result {
+            Ok(()) => Next::VifTx,
+            Err(Next::Drop(DropReason::InvalidLabel)) => find_label(fib, packet),
+            Err(other) => other,
+        }
     }
 }
 
@@ -50,14 +55,7 @@ impl Encap {
         packet: &mut Packet<'_>,
         hop: &TunnelHop,
     ) -> Result<(), Next> {
-        if !hop.ready {
-            return Err(Next::Drop(DropReason::InvalidNh));
-        }
-        if came_from(packet, hop) {
-            return Err(Next::Drop(DropReason::PktLoop));
-        }
-        let mtu = self.uplink(cx, hop.vif)?.mtu;
-        packet.meta.tx_vif = hop.vif;
+        let mtu = self.way_out(cx, packet, hop)?;
         match (&hop.endpoints, hop.encap) {
             (Endpoints::V4 { .. }, TunnelEncap::MplsOverUdp) => {
                 self.over_v4::<MplsOverUdp, 46>(cx, packet, hop, mtu)
@@ -95,6 +93,25 @@ impl Encap {
         }
     }
 
+    /// Chooses the tunnel's uplink; its MTU.
+    #[inline]
+    fn way_out(
+        &mut self,
+        cx: &Cx<'_>,
+        packet: &mut Packet<'_>,
+        hop: &TunnelHop,
+    ) -> Result<u16, Next> {
+        if !hop.ready {
+            return Err(Next::Drop(DropReason::InvalidNh));
+        }
+        if packet.meta.outer.is(hop.destination()) {
+            return Err(Next::Drop(DropReason::PktLoop));
+        }
+        let mtu = self.uplink(cx, hop.vif)?.mtu;
+        packet.meta.tx_vif = hop.vif;
+        Ok(mtu)
+    }
+
     /// `N` bytes go in front: known here, so that their copy is a few moves and no offset in them is checked.
     #[inline]
     fn over_v4<E: Payload, const N: usize>(
@@ -128,7 +145,7 @@ impl Encap {
         hop: &TunnelHop,
         mtu: u16,
     ) -> Result<(), Next> {
-        let port = E::port(cx, packet);
+        let hash = flow_hash(packet, cx.seed);
         let shim = E::shim(packet)?;
         let less = E::in_front(packet)?;
         let template = hop.header.bytes();
@@ -140,7 +157,9 @@ impl Encap {
         let (ip, rest) = Ipv6::parse_mut(ip).ok_or(DropReason::Push)?;
         let length = length.wrapping_sub(IPV6_HEADER);
         ip.set_payload_length(length);
-        E::finish(rest, port, length, &shim).ok_or(Next::Drop(DropReason::Push))
+        // Routers tell flows by it, those of GRE too, which has no ports (RFC 6438); never 0, which means none.
+        ip.set_flow_label((hash >> 12).max(1));
+        E::finish(rest, entropy_port(hash), length, &shim).ok_or(Next::Drop(DropReason::Push))
     }
 
     #[inline]
@@ -163,14 +182,20 @@ impl Encap {
     }
 }
 
-/// A tunnel back to where the packet came from.
-#[inline]
-fn came_from(packet: &Packet<'_>, hop: &TunnelHop) -> bool {
-    match packet.meta.outer {
-        Outer::None => false,
-        Outer::V4(source) => hop.destination() == IpAddr::V4(source),
-        Outer::V6(source) => hop.destination() == IpAddr::V6(source),
+/// A routed packet without a label is looked up again for it: its route may have one by now (section 6.3).
+#[cold]
+fn find_label(fib: &Fib, packet: &mut Packet<'_>) -> Next {
+    let meta = &mut *packet.meta;
+    let hit = match (meta.layer, meta.label, meta.addresses) {
+        (Layer::L3, None, Addresses::V4 { destination, .. }) => fib.route(meta.vrf, destination),
+        (Layer::L3, None, Addresses::V6 { destination, .. }) => fib.route(meta.vrf, destination),
+        _ => return Next::Drop(DropReason::InvalidLabel),
+    };
+    if hit.label.is_none() {
+        return Next::Drop(DropReason::InvalidLabel);
     }
+    (meta.nh, meta.label) = (hit.nh, hit.label);
+    Next::NextHop
 }
 
 const IPV4_HEADER: u16 = 20;
@@ -181,7 +206,7 @@ trait Payload {
     /// The last header before the payload.
     type Shim;
 
-    /// Source port of the outer UDP header.
+    /// Source port of the outer UDP header; 0 where there is none.
     fn port(cx: &Cx<'_>, packet: &Packet<'_>) -> u16;
 
     /// Made of the packet's label.

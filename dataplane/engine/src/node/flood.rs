@@ -3,11 +3,11 @@
 //! Trees are walked as they are, list by list: what a copy costs is the copy. The original ends here, which is no loss
 //! (`ClonedOriginal`).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use tables::{
     CompositeKind, DropReason, Endpoints, Fib, FibNextHop, FloodGroup, HopEntry, Member, NhFamily,
-    NhFlags, NhId, TunnelEncap, TunnelHop,
+    NhFlags, NhId, TunnelEncap, TunnelHop, VifId,
 };
 use wire::{Ipv4, Udp, Vni, Vxlan, port, protocol};
 
@@ -138,19 +138,19 @@ fn source(
         return Ok(of_kind(group.kind).unwrap_or(Source::Ingress));
     }
     let has = |list: &&FloodGroup| {
-        let mut tunnels = list.members.iter().filter_map(|member| tunnel(fib, member));
+        let mut tunnels =
+            list.members.iter().filter_map(|member| fib.next_hop(member.next_hop).tunnel());
         tunnels.any(|hop| outer.is(hop.destination()))
     };
     let mut trees = lists(fib, group).filter(|list| list.kind != CompositeKind::Encap);
     match trees.find(has).and_then(|list| of_kind(list.kind)) {
         Some(source) => Ok(source),
-        None if entry.flags.contains(VALIDATE_SOURCE) => Err(DropReason::InvalidMcastSource),
+        None if entry.flags.contains(NhFlags::VALIDATE_MCAST_SOURCE) => {
+            Err(DropReason::InvalidMcastSource)
+        }
         None => Ok(Source::Edge),
     }
 }
-
-/// Only known nodes may send into this tree.
-const VALIDATE_SOURCE: NhFlags = NhFlags(0x800_0000);
 
 /// The lists of a tree that exist; a list that is used as a tree is its own.
 fn lists<'f>(fib: &'f Fib, group: &'f FloodGroup) -> impl Iterator<Item = &'f FloodGroup> {
@@ -161,13 +161,6 @@ fn lists<'f>(fib: &'f Fib, group: &'f FloodGroup) -> impl Iterator<Item = &'f Fl
         _ => None,
     });
     (!is_tree).then_some(group).into_iter().chain(nested)
-}
-
-fn tunnel<'f>(fib: &'f Fib, member: &Member) -> Option<&'f TunnelHop> {
-    match fib.next_hop(member.next_hop) {
-        FibNextHop::Tunnel(hop) => Some(hop),
-        _ => None,
-    }
 }
 
 /// A frame that another node did not know the station of goes to its workload alone, if that is here.
@@ -208,7 +201,10 @@ impl Copies<'_, '_, '_> {
     fn send(&mut self, list: CompositeKind, member: &Member) -> Result<(), DropReason> {
         let fib = self.cx.fib;
         match (list, fib.next_hop(member.next_hop)) {
-            (CompositeKind::Encap, FibNextHop::Encap { vif, .. }) => {
+            (
+                CompositeKind::Encap,
+                FibNextHop::Encap { vif, .. } | FibNextHop::EncapGroup { vif },
+            ) => {
                 if *vif == self.packet.meta.rx_vif {
                     return Ok(());
                 }
@@ -221,8 +217,7 @@ impl Copies<'_, '_, '_> {
                 })
             }
             (CompositeKind::Encap, _) => Ok(()),
-            (_, FibNextHop::Tunnel(hop)) => self.send_through(list, member, hop),
-            (_, _) => Ok(()),
+            (_, hop) => hop.tunnel().map_or(Ok(()), |hop| self.send_through(list, member, hop)),
         }
     }
 
@@ -233,6 +228,9 @@ impl Copies<'_, '_, '_> {
         hop: &TunnelHop,
     ) -> Result<(), DropReason> {
         let edge = list == CompositeKind::Fabric;
+        if edge && self.came_through(hop.vif) {
+            return Ok(());
+        }
         // Split horizon. Ingress replication needs none: what came out of the fabric is not sent there.
         if list != CompositeKind::Evpn && self.packet.meta.outer.is(hop.destination()) {
             return Ok(());
@@ -258,6 +256,13 @@ impl Copies<'_, '_, '_> {
             copy.meta.cast = Cast::Group;
             Ok(())
         })
+    }
+
+    /// Whether it came from a sub-interface of the uplink: it would go back to where it came from.
+    fn came_through(&self, uplink: VifId) -> bool {
+        let rx = self.cx.fib.vif(self.packet.meta.rx_vif);
+        let parent = rx.and_then(|vif| vif.extras.as_ref()?.parent);
+        parent.is_some_and(|(parent, _)| parent == uplink)
     }
 
     fn hash(&mut self) -> u32 {
@@ -321,8 +326,8 @@ fn push_control_word(packet: &mut Packet<'_>) -> Result<(), DropReason> {
 /// # Errors
 /// `Push` when there is no room.
 pub(super) fn put_control_word(fib: &Fib, packet: &mut Packet<'_>) -> Result<(), DropReason> {
-    match fib.next_hop(packet.meta.nh) {
-        FibNextHop::Tunnel(hop) if is_over_mpls(hop.encap) => {
+    match fib.next_hop(packet.meta.nh).tunnel() {
+        Some(hop) if is_over_mpls(hop.encap) => {
             packet.meta.marks = packet.meta.marks.without(Marks::CONTROL_WORD);
             push_control_word(packet)
         }
@@ -337,15 +342,5 @@ fn is_over_mpls(encap: TunnelEncap) -> bool {
         | TunnelEncap::MplsOverMplsOverGre(_)
         | TunnelEncap::MplsOverMplsOverUdp(_) => true,
         TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) | TunnelEncap::Udp { .. } => false,
-    }
-}
-
-impl Outer {
-    fn is(self, address: IpAddr) -> bool {
-        match self {
-            Outer::None => false,
-            Outer::V4(own) => address == IpAddr::V4(own),
-            Outer::V6(own) => address == IpAddr::V6(own),
-        }
     }
 }

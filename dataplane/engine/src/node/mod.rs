@@ -11,6 +11,7 @@ mod next_hop;
 mod parse;
 mod punt;
 mod route;
+mod tunnel_error;
 mod vif_rx;
 mod vif_tx;
 

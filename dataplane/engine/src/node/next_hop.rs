@@ -5,9 +5,10 @@ use wire::{Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
 use super::control;
 use super::flood::put_control_word;
+use super::tunnel_error::is_about_tunnel;
 use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Cast, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
+use crate::packet::{Addresses, Cast, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
 
 /// How often a packet may be looked up again before it is called a loop.
 const MAX_PASSES: u8 = 4;
@@ -89,9 +90,11 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
         FibNextHop::Agent => Next::Punt(control::agent_trap(packet)),
         FibNextHop::Resolve => Next::Punt(Trap::Resolve),
         FibNextHop::Flood(_) => Next::Flood,
-        // Their headers are not made by the graph yet.
-        FibNextHop::SpecialTunnel(_) | FibNextHop::UdpTunnel(_) => {
-            Next::Drop(DropReason::InvalidNh)
+        FibNextHop::SpecialTunnel(_) => into_tunnel(packet),
+        // Only copies for an analyser go there, and not by this way.
+        FibNextHop::UdpTunnel(_) => Next::Drop(DropReason::InvalidNh),
+        FibNextHop::EncapGroup { vif } => {
+            deliver_to_group(cx, packet, *vif).unwrap_or_else(|other| other)
         }
     }
 }
@@ -165,6 +168,22 @@ fn deliver_packet(packet: &mut Packet<'_>, vif: VifId, rewrite: &[u8; 14]) -> Re
     Ok(Next::VifTx)
 }
 
+/// Encap, family Inet, to the members of an IPv4 group: their MAC follows from the group (RFC 1112 section 6.4).
+fn deliver_to_group(cx: &Cx<'_>, packet: &mut Packet<'_>, vif: VifId) -> Result<Next, Next> {
+    let Addresses::V4 { destination, .. } = packet.meta.addresses else {
+        return Err(Next::Drop(DropReason::InvalidProtocol));
+    };
+    let Some(out) = cx.fib.vif(vif) else { return Err(Next::Drop(DropReason::InvalidIf)) };
+    spend_hop(packet)?;
+    let [_, b, c, d] = destination.octets();
+    let group = Mac([0x01, 0x00, 0x5e, b & 0x7f, c, d]);
+    packet.pull(packet.meta.network)?;
+    let header = Ethernet::new(group, out.mac, ethertype::IPV4);
+    header.emit(packet.push(Ethernet::LEN)?).ok_or(DropReason::Push)?;
+    packet.meta.tx_vif = vif;
+    Ok(Next::VifTx)
+}
+
 /// A frame for the router: routed by what is inside.
 #[inline]
 fn receive_frame(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
@@ -187,6 +206,9 @@ fn receive_frame(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
 /// readdressed to the host's MAC and without tags (reference dataplane.md section 2.4); what came out of a tunnel gets a
 /// header of its own.
 fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
+    if is_about_tunnel(packet) {
+        return Next::Punt(Trap::IcmpError);
+    }
     let host = cx
         .fib
         .vif(id)
@@ -234,7 +256,9 @@ fn choose(cx: &Cx<'_>, packet: &mut Packet<'_>, group: &EcmpGroup) -> Next {
     if !another_pass(packet) {
         return Next::Drop(DropReason::PktLoop);
     }
+    // In a group within a group another part of the hash decides, or some members would never be chosen.
     let hash = flow_hash_of(packet, cx.seed, Fields(group.fields));
+    let hash = hash.rotate_left(8 * u32::from(packet.meta.passes - 1));
     let Some((_, member)) = group.select(hash) else { return Next::Drop(DropReason::InvalidNh) };
     packet.meta.nh = member.next_hop;
     if group.label == LabelOf::Member {

@@ -1,0 +1,125 @@
+//! Tunnels that few packets take: with several uplinks, with a transport label on top, or to be encrypted (reference
+//! dataplane.md section 6.3).
+
+use std::marker::PhantomData;
+
+use tables::{
+    Crypt, DropReason, Endpoints, FibNextHop, OuterHeader, SpecialTunnel, TunnelEncap, TunnelHop,
+};
+use wire::{Label, Mpls};
+
+use super::{Encap, MplsOverGre, MplsOverUdp, Payload, outer_length};
+use crate::flow_hash::flow_hash;
+use crate::graph::{Cx, Next};
+use crate::packet::{Addresses, Layer, Packet};
+
+impl Encap {
+    /// Encapsulates for what is not a plain tunnel.
+    #[inline(never)]
+    pub(super) fn other_tunnel(
+        &mut self,
+        cx: &Cx<'_>,
+        packet: &mut Packet<'_>,
+        hop: &FibNextHop,
+    ) -> Result<(), Next> {
+        let FibNextHop::SpecialTunnel(special) = hop else {
+            return Err(Next::Drop(DropReason::InvalidNh));
+        };
+        let encrypted = match special.crypt {
+            None => None,
+            Some(Crypt::Vif(vif)) => Some(vif),
+            Some(Crypt::Missing) => return Err(Next::Drop(DropReason::NoCryptPath)),
+        };
+        let hop = uplink(cx, packet, special).ok_or(DropReason::InvalidUnderlayEcmp)?;
+        match special.transport {
+            None => self.encapsulate(cx, packet, hop)?,
+            Some(transport) => self.encapsulate_stacked(cx, packet, hop, transport)?,
+        }
+        packet.meta.tx_vif = encrypted.unwrap_or(packet.meta.tx_vif);
+        Ok(())
+    }
+
+    /// Two labels: the packet's own at the bottom, the transport's above it.
+    fn encapsulate_stacked(
+        &mut self,
+        cx: &Cx<'_>,
+        packet: &mut Packet<'_>,
+        hop: &TunnelHop,
+        transport: Label,
+    ) -> Result<(), Next> {
+        let mtu = self.way_out(cx, packet, hop)?;
+        let bottom = MplsOverUdp::shim(packet)?;
+        let less = MplsOverUdp::in_front(packet)?;
+        // Judged while the packet is still as it came: it may have to be answered.
+        outer_length(packet, hop.header.len() - OuterHeader::IP + Mpls::LEN, less, mtu)?;
+        let hash = flow_hash(packet, cx.seed);
+        packet.pull(less)?;
+        bottom.emit(packet.push(Mpls::LEN)?).ok_or(DropReason::Push)?;
+        packet.meta.layer = Layer::L2;
+        packet.meta.label = Some(transport.get());
+        packet.meta.addresses = Addresses::Hashed(hash.to_ne_bytes());
+        match (&hop.endpoints, hop.encap) {
+            (Endpoints::V4 { .. }, TunnelEncap::MplsOverUdp) => {
+                self.over_v4::<Above<MplsOverUdp>, 46>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V4 { .. }, TunnelEncap::MplsOverGre) => {
+                self.over_v4::<Above<MplsOverGre>, 42>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V6 { .. }, TunnelEncap::MplsOverUdp) => {
+                self.over_v6::<Above<MplsOverUdp>>(cx, packet, hop, mtu)
+            }
+            (Endpoints::V6 { .. }, TunnelEncap::MplsOverGre) => {
+                self.over_v6::<Above<MplsOverGre>>(cx, packet, hop, mtu)
+            }
+            // A transport label is a label: it is compiled for MPLS alone.
+            (
+                _,
+                TunnelEncap::Vxlan
+                | TunnelEncap::VxlanL3(_)
+                | TunnelEncap::Udp { .. }
+                | TunnelEncap::MplsOverMplsOverGre(_)
+                | TunnelEncap::MplsOverMplsOverUdp(_),
+            ) => Err(Next::Drop(DropReason::InvalidNh)),
+        }
+    }
+}
+
+/// By the flow: one of the positions if it is filled, else one of those that are.
+fn uplink<'t>(
+    cx: &Cx<'_>,
+    packet: &Packet<'_>,
+    special: &'t SpecialTunnel,
+) -> Option<&'t TunnelHop> {
+    let hash = flow_hash(packet, cx.seed) as usize;
+    let position = hash.checked_rem(special.uplinks.len())?;
+    if let Some(Some(hop)) = special.uplinks.get(position) {
+        return Some(hop);
+    }
+    let filled = special.uplinks.iter().flatten();
+    filled.clone().nth(hash.checked_rem(filled.count())?)
+}
+
+/// The last header of an encapsulation, with more labels below it.
+struct Above<E>(PhantomData<E>);
+
+impl<E: Payload<Shim = Mpls>> Payload for Above<E> {
+    type Shim = Mpls;
+
+    fn port(cx: &Cx<'_>, packet: &Packet<'_>) -> u16 {
+        E::port(cx, packet)
+    }
+
+    fn shim(packet: &Packet<'_>) -> Result<Mpls, DropReason> {
+        let bottom = E::shim(packet)?;
+        let label = Label::try_from(bottom.label()).map_err(|_| DropReason::InvalidLabel)?;
+        Ok(Mpls::above(label, bottom.ttl()))
+    }
+
+    fn in_front(packet: &Packet<'_>) -> Result<u16, DropReason> {
+        E::in_front(packet)
+    }
+
+    fn finish(rest: &mut [u8], port: u16, length: u16, shim: &Mpls) -> Option<()> {
+        E::finish(rest, port, length, shim)
+    }
+}
