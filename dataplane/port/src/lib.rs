@@ -8,6 +8,7 @@
 //! | `xsk/` | [`XskDevice`], [`XskPort`]: one queue of a network device through AF_XDP |
 //! | `train.rs` | [`Train`]: what is known of a frame that stands for many packets |
 //! | `tap.rs` | [`TapPort`]: a TAP device with the virtio-net header |
+//! | `socket.rs` | [`SocketPort`]: UNIX datagrams, for the agent's interface |
 //! | `memory.rs` | [`MemoryPort`]: queues in memory, with a handle for tests |
 //! | `replay.rs` | [`ReplayPort`]: offers the same frames again and again, for benches |
 //! | `pcap.rs` | [`PcapPort`]: frames from one capture file, to another |
@@ -29,6 +30,7 @@ mod pcap;
 mod pool;
 mod port;
 mod replay;
+mod socket;
 mod tap;
 mod train;
 mod xsk;
@@ -40,6 +42,7 @@ pub use pcap::{PcapError, PcapPort, read_capture};
 pub use pool::{FramePool, FramePools};
 pub use port::{BURST, Burst, Port, PortInfo, PortMode, PortStatistics};
 pub use replay::ReplayPort;
+pub use socket::SocketPort;
 pub use sys::memory::Memory;
 pub use sys::tap::{Offloads, Tap, TapWatch};
 pub use sys::xdp::{Beat, Heartbeat, Kept};

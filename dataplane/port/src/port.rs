@@ -83,6 +83,8 @@ pub enum PortMode {
     Generic,
     /// A TAP device.
     Tap,
+    /// A UNIX datagram socket.
+    Socket,
 }
 
 /// What a port is and has counted.

@@ -7,6 +7,7 @@
 //! | [`xdp`] | the steering programs: load, attach, maps, heartbeat |
 //! | [`device`], [`ethtool`] | index, MAC, offloads, speed, driver, queues of a device |
 //! | [`tap`] | TAP devices with a virtio-net header on every packet |
+//! | [`datagram`] | UNIX datagram sockets at a path |
 //! | [`netns`] | running inside another network namespace |
 //! | [`affinity`] | pinning threads to processors |
 //! | [`eventfd`], [`epoll`] | waking and waiting |
@@ -22,6 +23,7 @@
 
 pub mod affinity;
 pub mod caps;
+pub mod datagram;
 pub mod device;
 pub mod epoll;
 pub mod ethtool;

@@ -71,6 +71,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         umem: Umem::new(workforce.pools.memory()),
         pools: workforce.pools.clone(),
         workers: u8::try_from(cores.len()).unwrap_or(u8::MAX),
+        sock_dir: options.sock_dir.clone(),
     };
     publisher.publish();
     let (kernel, events) = Kernel::open()?;

@@ -54,6 +54,8 @@ pub enum Backend {
     Memory,
     /// Capture files.
     Pcap,
+    /// A UNIX datagram socket.
+    Socket,
 }
 
 /// Where the XDP program runs.

@@ -122,6 +122,7 @@ fn add(row: &mut PortRow, info: &PortInfo) {
         PortMode::Native => Backend::AfXdp { mode: XdpMode::Native, copy },
         PortMode::Generic => Backend::AfXdp { mode: XdpMode::Generic, copy },
         PortMode::Tap => Backend::Tap,
+        PortMode::Socket => Backend::Socket,
         PortMode::Memory => Backend::Memory,
         PortMode::File => Backend::Pcap,
     };

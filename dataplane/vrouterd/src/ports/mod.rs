@@ -5,8 +5,9 @@
 //! | `open` | opening a device: what may wait in the kernel, in a thread of its own |
 //! | `facts` | devices, ports and counters in the rows of interfaces |
 //!
-//! A host's vif, and a workload's whose transport is a TAP, has a device of our making: it is opened without waiting for
-//! one, and made anew when somebody deletes it. A vif's port is missing (no such device), opening, failed (tried again ever more rarely), or open. Everything else
+//! A host's vif, and a workload's whose transport is a TAP, has a device of our making, the agent's a socket: it is opened
+//! without waiting for one, and made anew when somebody deletes it. A vif's port is missing (no such device), opening,
+//! failed (tried again ever more rarely), or open. Everything else
 //! is a change from one to the other, made by [`Ports::want`], [`Ports::links_changed`], [`Ports::opened`] and
 //! [`Ports::retry`]. Closing never waits: the worker lets go of the port, it comes back as an event,
 //! and is closed in a thread of its own.
@@ -207,7 +208,7 @@ impl Ports {
                     }
                 }
                 // What was heard may be of a predecessor's.
-                (made @ Device::Made { .. }, _) if made.is_there() => {}
+                (made @ (Device::Made { .. } | Device::Socket { .. }), _) if made.is_there() => {}
                 _ => {
                     self.close(vif);
                     self.begin(vif, links);
@@ -302,7 +303,7 @@ impl Ports {
     pub(crate) fn uplinks(&self) -> impl Iterator<Item = (VifId, IfIndex)> {
         self.slots.iter().filter_map(|(&vif, slot)| match &slot.state {
             State::Open(open) if slot.kind == VifKind::Physical => {
-                Some((vif, open.device.ifindex()))
+                Some((vif, open.device.ifindex()?))
             }
             _ => None,
         })
@@ -448,7 +449,7 @@ impl Ports {
             first.0
         );
         if slot.origin != Origin::Workload {
-            self.ready.push((open.device.ifindex(), slot.kind));
+            self.ready.extend(open.device.ifindex().map(|link| (link, slot.kind)));
         }
         slot.pause = Duration::ZERO;
         slot.state = State::Open(Box::new(open));
@@ -521,7 +522,7 @@ impl Ports {
 
 /// Whether an opened device is the one of that name now. One we made is: nobody else can have it.
 fn is_current(device: &Device, index: Option<IfIndex>) -> bool {
-    matches!(device, Device::Made { .. }) || index == Some(device.ifindex())
+    !matches!(device, Device::Found(_)) || index == device.ifindex()
 }
 
 /// Makes the host's end, where it is open, as it is wanted now.

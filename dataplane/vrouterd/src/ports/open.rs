@@ -1,12 +1,13 @@
 //! Opening a device: everything that may wait in the kernel, away from the control thread.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::WorkerId;
 use port::{
-    FramePool, FramePools, Heartbeat, Offloads, Port, PortMode, Tap, TapPort, TapWatch, Umem,
+    FramePool, FramePools, Heartbeat, Offloads, Port, PortMode, SocketPort, Tap, TapPort,
+    TapWatch, Umem,
     XskConfig, XskDevice,
 };
 use sys::ethtool::LinkSpeed;
@@ -22,6 +23,8 @@ pub(crate) struct Ground {
     pub(crate) umem: Arc<Umem>,
     pub(crate) pools: FramePools,
     pub(crate) workers: u8,
+    /// Where the agent's sockets are.
+    pub(crate) sock_dir: PathBuf,
 }
 
 /// What is to be opened.
@@ -47,6 +50,8 @@ pub(crate) enum Origin {
     Host,
     /// A TAP of our making whose link somebody gives to a workload. Until then it is down.
     Workload,
+    /// The socket to the agent.
+    Agent,
 }
 
 impl Origin {
@@ -56,6 +61,7 @@ impl Origin {
                 Origin::Host
             }
             (VifKind::Virtual, Transport::Tap) => Origin::Workload,
+            (VifKind::Agent, _) => Origin::Agent,
             (VifKind::Physical | VifKind::Virtual, Transport::Virtual | Transport::Ethernet) => {
                 Origin::Found
             }
@@ -65,7 +71,7 @@ impl Origin {
 
     /// Whether the device is ours to make.
     pub(crate) fn makes(self) -> bool {
-        matches!(self, Origin::Host | Origin::Workload)
+        matches!(self, Origin::Host | Origin::Workload | Origin::Agent)
     }
 }
 
@@ -82,20 +88,24 @@ pub(crate) enum Device {
     Found(Box<XskDevice>),
     /// One we made, which goes when its port is closed.
     Made { name: String, ifindex: IfIndex, watch: TapWatch },
+    /// The socket to the agent.
+    Socket { name: String },
 }
 
 impl Device {
     pub(crate) fn name(&self) -> &str {
         match self {
             Device::Found(device) => device.name(),
-            Device::Made { name, .. } => name,
+            Device::Made { name, .. } | Device::Socket { name } => name,
         }
     }
 
-    pub(crate) fn ifindex(&self) -> IfIndex {
+    /// The kernel's device, if it is one.
+    pub(crate) fn ifindex(&self) -> Option<IfIndex> {
         match self {
-            Device::Found(device) => device.ifindex(),
-            Device::Made { ifindex, .. } => *ifindex,
+            Device::Found(device) => Some(device.ifindex()),
+            Device::Made { ifindex, .. } => Some(*ifindex),
+            Device::Socket { .. } => None,
         }
     }
 
@@ -106,6 +116,7 @@ impl Device {
                 sys::device::index(device.name()).is_ok_and(|index| index == device.ifindex())
             }
             Device::Made { watch, .. } => watch.is_there(),
+            Device::Socket { .. } => true,
         }
     }
 }
@@ -134,8 +145,10 @@ impl Opened {
 /// # Errors
 /// One line that says what was refused.
 pub(crate) fn open(ground: &Ground, order: &Order) -> Result<Opened, String> {
-    if order.origin.makes() {
-        return make(ground, order);
+    match order.origin {
+        Origin::Host | Origin::Workload => return make(ground, order),
+        Origin::Agent => return bind(ground, order),
+        Origin::Found | Origin::Nowhere => {}
     }
     let name = order.device.as_str();
     let device = match order.kind {
@@ -190,6 +203,20 @@ fn open_queue(
         })?;
     let port = device.open(&ground.umem, config, u32::from(worker.0), pool);
     port.map(|port| Box::new(port) as Box<dyn Port>).map_err(|error| error.to_string())
+}
+
+/// Names of the sockets to and from the agent (reference sandesh.md section 1).
+const OWN_SOCKET: &str = "dpdk_pkt0";
+const AGENT_SOCKET: &str = "agent_pkt0";
+
+/// Binds the socket that the agent sends to. Whether it receives is its own affair.
+fn bind(ground: &Ground, order: &Order) -> Result<Opened, String> {
+    let name = order.device.clone();
+    let (own, agent) = (ground.sock_dir.join(OWN_SOCKET), ground.sock_dir.join(AGENT_SOCKET));
+    let port = SocketPort::bind(&name, &own, &agent)
+        .map_err(|error| format!("{name}: cannot bind {}: {error}", own.display()))?;
+    let queues = vec![(0, order.first, Box::new(port) as Box<dyn Port>)];
+    Ok(Opened { device: Device::Socket { name }, queues, speed: None, driver: None })
 }
 
 /// Makes a TAP that lives as long as its port. The kernel gives it no address by itself.

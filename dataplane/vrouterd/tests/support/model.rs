@@ -1,6 +1,6 @@
 //! Tables of one compute node with one workload, programmed by hand.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tables::{
     BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object,
@@ -22,14 +22,19 @@ pub(crate) const HOST: VifId = VifId(1);
 pub(crate) const SECOND: VifId = VifId(4);
 
 const TO_HOST: NhId = NhId(10);
-const TO_WORKLOAD: NhId = NhId(11);
+/// To the workload.
+pub(crate) const TO_WORKLOAD: NhId = NhId(11);
 /// The tunnel to the other side.
 pub(crate) const TO_PEER: NhId = NhId(12);
 const TO_VRF: NhId = NhId(13);
 const TO_ROUTER: NhId = NhId(14);
 /// To the host, by vhost0.
 pub(crate) const TO_VHOST: NhId = NhId(15);
-const TO_SECOND: NhId = NhId(16);
+/// To the second workload.
+pub(crate) const TO_SECOND: NhId = NhId(16);
+const TO_AGENT: NhId = NhId(17);
+/// The agent's vif.
+pub(crate) const AGENT: VifId = VifId(5);
 
 /// What one side of the tunnel is.
 #[derive(Clone)]
@@ -109,6 +114,37 @@ fn second_by(vif: Vif, mac: Mac, address: Ipv4Addr) -> Vec<Op> {
         route(VRF, address, TO_SECOND, None, RouteFlags::ARP_PROXY),
     ];
     objects.map(Op::Put).into()
+}
+
+/// The agent's interface, and what the agent answers for in the workloads' VRF.
+pub(crate) fn agent(service: Ipv4Addr) -> Vec<Op> {
+    let rewrite = [&Mac::GATEWAY.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
+    let objects = [
+        Object::Vif(Vif {
+            transport: Transport::Socket,
+            ..vif(AGENT, "pkt0", VifKind::Agent, VrfId(u16::MAX))
+        }),
+        next_hop(TO_AGENT, NhFamily::Inet, VRF, NextHopKind::Encap { vif: AGENT, rewrite }),
+        route(VRF, service, TO_AGENT, None, RouteFlags::ARP_PROXY),
+    ];
+    objects.map(Op::Put).into()
+}
+
+/// A workload's IPv6 address, and the gateway's.
+pub(crate) fn v6(addresses: [(NhId, Ipv6Addr); 2], gateways: &[Ipv6Addr]) -> Vec<Op> {
+    let route = |to, next_hop, flags| {
+        Op::Put(Object::Inet6(Route {
+            vrf: VRF,
+            prefix: Prefix::host(to),
+            next_hop,
+            label: None,
+            flags,
+            mac: None,
+        }))
+    };
+    let hosts = addresses.map(|(next_hop, to)| route(to, next_hop, RouteFlags::default()));
+    let gateways = gateways.iter().map(|to| route(*to, TO_HOST, RouteFlags::ARP_PROXY));
+    hosts.into_iter().chain(gateways).collect()
 }
 
 fn vif(id: VifId, name: &str, kind: VifKind, vrf: VrfId) -> Vif {

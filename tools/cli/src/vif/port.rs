@@ -48,6 +48,7 @@ fn backend(backend: Backend) -> &'static str {
         Backend::VhostUser => "vhost-user",
         Backend::Memory => "memory",
         Backend::Pcap => "pcap",
+        Backend::Socket => "UNIX socket",
     }
 }
 
