@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use engine::WorkerId;
 use port::{
-    FramePool, FramePools, Heartbeat, Offloads, Port, PortMode, SocketPort, Tap, TapPort,
-    TapWatch, Umem,
-    XskConfig, XskDevice,
+    FramePool, FramePools, Heartbeat, Offloads, Port, PortMode, SocketPort, Tap, TapPort, TapWatch,
+    Umem, XskConfig, XskDevice,
 };
 use sys::ethtool::LinkSpeed;
 use tables::{Transport, Vif, VifKind, limits};
