@@ -219,6 +219,7 @@ fn hop(model: &Model, nh: &NextHop, flags: NhFlags) -> FibNextHop {
             vif: *vif,
             rewrite: rewrite.as_slice().try_into().unwrap_or_default(),
             family: nh.family,
+            leaf: model.vif(*vif).is_some_and(|vif| vif.flags.is_leaf()),
         },
         NextHopKind::Tunnel { source, destination, encap, rewrite } => {
             match Endpoints::new(*source, *destination) {

@@ -185,7 +185,7 @@ impl Model {
         let created = old.is_none();
         changes.note_dependents(object);
         old.iter().for_each(|(old, _)| changes.note_dependents(old));
-        self.note_agent(&key, old.as_ref().map(|(old, _)| old), Some(object), changes);
+        self.note_out_of(&key, old.as_ref().map(|(old, _)| old), Some(object), changes);
         // The old one's references go first: the indexes are sets.
         undo.push(match old {
             Some(old) => {
@@ -218,7 +218,7 @@ impl Model {
         if let Some(old) = self.store.remove(key) {
             self.references.unlink(&old.0);
             changes.note_dependents(&old.0);
-            self.note_agent(key, Some(&old.0), None, changes);
+            self.note_out_of(key, Some(&old.0), None, changes);
             undo.push(Undo::Restore(Box::new(old)));
             self.note(*key, changes);
             self.note_existence(key, changes);
@@ -261,17 +261,20 @@ impl Model {
         }
     }
 
-    /// A vif became or ceased to be the agent's: next hops out of it are compiled otherwise.
-    fn note_agent(
+    /// A vif became or ceased to be the agent's or a leaf: next hops out of it are compiled otherwise.
+    fn note_out_of(
         &self,
         key: &Key,
         old: Option<&Object>,
         new: Option<&Object>,
         changes: &mut Changes,
     ) {
-        let agents = |object: Option<&Object>| matches!(object, Some(Object::Vif(vif)) if vif.kind == VifKind::Agent);
+        let nature = |object: Option<&Object>| match object {
+            Some(Object::Vif(vif)) => (vif.kind == VifKind::Agent, vif.flags.is_leaf()),
+            _ => (false, false),
+        };
         if let Key::Vif(id) = *key
-            && agents(old) != agents(new)
+            && nature(old) != nature(new)
         {
             let out_of =
                 |nh: &&NextHop| matches!(nh.kind, NextHopKind::Encap { vif, .. } if vif == id);

@@ -58,6 +58,8 @@ pub enum FibNextHop {
         rewrite: [u8; 14],
         /// Inet or Bridge.
         family: NhFamily,
+        /// Whether the vif is a leaf of an E-tree.
+        leaf: bool,
     },
     /// To the agent: what `Encap` is when its vif is the agent's. The packet goes as it came in.
     Agent,

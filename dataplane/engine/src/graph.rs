@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use port::{BURST, Frame, FramePool};
-use tables::{DropReason, Fib, NhId, VifId};
+use tables::{DropReason, Fib, NhId, VifFlags, VifId};
 
 use crate::counters::Counters;
 use crate::flow_hash::Seed;
@@ -63,6 +63,11 @@ impl Cx<'_> {
         let pulled = packet.frame.pull(stripped);
         debug_assert!(pulled.is_ok());
         copied
+    }
+
+    /// Whether what an uplink receives may go back into the fabric.
+    pub(crate) fn is_fabric_gateway(&self, uplink: VifId) -> bool {
+        self.fib.vif(uplink).is_some_and(|vif| vif.flags.contains(VifFlags::FABRIC_GATEWAY))
     }
 
     /// Whether an interface may cause one more of these now.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use site::*;
 use tables::{
     Adjacency, CompositeKind, DropReason, NextHopKind, NhFamily, NhFlags, Object, Op, Owner,
-    Rewrite, TunnelEncap, Uplink, VifId, VifKind, VrfId,
+    Rewrite, TunnelEncap, Uplink, VifFlags, VifId, VifKind, VrfId,
 };
 use wire::{Label, Mac};
 
@@ -256,6 +256,33 @@ fn an_icmp_error_about_a_tunnel_is_the_agents_and_any_other_the_hosts() {
             let packet = error(3, about);
             assert_eq!(site.through(FABRIC, &packet, HOST), packet);
         }
+    });
+}
+
+#[test]
+fn a_leaf_of_an_e_tree_does_not_reach_another_leaf() {
+    each(|site| {
+        let frame = [&MAC4.0[..], &MAC3.0, &[0x88, 0xb5], &[7; 46]].concat();
+        let learning = |id, name, flags: VifFlags| {
+            let Object::Vif(mut vif) = vif(id, name, VifKind::Virtual, RED, Mac::GATEWAY) else {
+                unreachable!()
+            };
+            vif.flags = flags.with(VifFlags::MAC_LEARN);
+            Object::Vif(vif)
+        };
+        let (leaf, root) = (VifFlags::default(), VifFlags::ETREE_ROOT);
+        for (from, to, passes) in
+            [(leaf, leaf, false), (leaf, root, true), (root, leaf, true), (root, root, true)]
+        {
+            site.put([learning(VIF3, "tap3", from), learning(VIF4, "tap4", to)]);
+            let outcome = site.exchange(&[(VIF3, &frame)]);
+            let dropped = outcome.drops.get(DropReason::LeafToLeaf);
+            assert_eq!((outcome.on(VIF4).len(), dropped), (passes.into(), (!passes).into()));
+        }
+        // Through a tunnel nobody is known to be a leaf.
+        site.put([learning(VIF3, "tap3", leaf)]);
+        let back = [&MAC3.0[..], &frame[6..]].concat();
+        assert_eq!(site.through(FABRIC, &mpls_over_udp(30, 64, &back), VIF3), back);
     });
 }
 

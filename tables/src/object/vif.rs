@@ -245,6 +245,14 @@ pub struct SubInterface {
     pub stations: Vec<Mac>,
 }
 
+impl VifFlags {
+    /// Whether the interface is a leaf of an E-tree: it learns, and is no root (reference dataplane.md section 2.2).
+    #[inline]
+    pub const fn is_leaf(self) -> bool {
+        self.contains(VifFlags::MAC_LEARN) && !self.contains(VifFlags::ETREE_ROOT)
+    }
+}
+
 /// What a service interface's VLAN belongs to (section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VrfAssign {

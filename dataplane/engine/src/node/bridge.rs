@@ -213,14 +213,13 @@ fn group(cx: &Cx<'_>, packet: &mut Packet<'_>, mac: Mac) -> Option<BridgeHit> {
 /// From the fabric a frame does not go back into it (unless the node is a gateway), and a tree entry that discards
 /// counts as none.
 fn checked(cx: &Cx<'_>, packet: &Packet<'_>) -> Next {
-    const GATEWAY_MODE: VifFlags = VifFlags(0x2000_0000);
     match cx.fib.next_hop(packet.meta.nh) {
         FibNextHop::Discard => Next::Drop(DropReason::L2NoRoute),
-        FibNextHop::Tunnel(_)
-            if packet.meta.is_from_fabric() && packet.meta.cast == Cast::Unicast =>
+        hop if hop.tunnel().is_some()
+            && packet.meta.is_from_fabric()
+            && packet.meta.cast == Cast::Unicast =>
         {
-            let vif = cx.fib.vif(packet.meta.rx_vif);
-            if vif.is_some_and(|vif| vif.flags.contains(GATEWAY_MODE)) {
+            if cx.is_fabric_gateway(packet.meta.rx_vif) {
                 Next::NextHop
             } else {
                 Next::Drop(DropReason::InvalidSource)

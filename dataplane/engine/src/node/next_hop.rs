@@ -48,8 +48,9 @@ impl Node for NextHop {
                 self.tunnel = id;
                 into_tunnel(packet)
             }
-            FibNextHop::Encap { vif, rewrite, family } => {
+            FibNextHop::Encap { vif, rewrite, family, leaf } => {
                 let result = match family {
+                    NhFamily::Bridge if *leaf => deliver_to_leaf(cx, packet, *vif),
                     NhFamily::Bridge => deliver_frame(packet, *vif),
                     _ => deliver_packet(packet, *vif, rewrite),
                 };
@@ -128,6 +129,16 @@ fn spend_hop(packet: &mut Packet<'_>) -> Result<(), Next> {
 fn another_pass(packet: &mut Packet<'_>) -> bool {
     packet.meta.passes += 1;
     packet.meta.passes <= MAX_PASSES
+}
+
+/// Encap, family Bridge, to a leaf of an E-tree: not from another leaf.
+#[cold]
+fn deliver_to_leaf(cx: &Cx<'_>, packet: &mut Packet<'_>, vif: VifId) -> Result<Next, Next> {
+    let from = cx.fib.vif(packet.meta.rx_vif).filter(|_| packet.meta.is_from_workload());
+    match from.is_some_and(|from| from.flags.is_leaf()) {
+        true => Err(Next::Drop(DropReason::LeafToLeaf)),
+        false => deliver_frame(packet, vif),
+    }
 }
 
 /// Encap, family Bridge: the frame as it is.

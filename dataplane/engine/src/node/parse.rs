@@ -19,8 +19,8 @@ pub(crate) struct Parse {
 struct Endpoint {
     address: Outer,
     nh: NhId,
-    /// Why packets for it are dropped, if they are.
-    refused: Option<DropReason>,
+    /// What happens to packets for it that is no local endpoint.
+    elsewhere: Option<Next>,
 }
 
 #[derive(Clone, Copy)]
@@ -106,8 +106,8 @@ impl Parse {
             _ => *self.endpoint.insert(endpoint(cx, packet, destination)),
         };
         packet.meta.nh = endpoint.nh;
-        if let Some(reason) = endpoint.refused {
-            return Next::Drop(reason);
+        if let Some(next) = endpoint.elsewhere {
+            return next;
         }
         packet.meta.outer = source;
         match (packet.meta.ip_protocol, packet.meta.fragment) {
@@ -149,11 +149,12 @@ fn endpoint(cx: &Cx<'_>, packet: &Packet<'_>, address: Outer) -> Endpoint {
         Outer::V6(address) => cx.fib.route(packet.meta.vrf, address).nh,
         Outer::None => NhId(0),
     };
-    let refused = match cx.fib.next_hop(nh) {
+    let elsewhere = match cx.fib.next_hop(nh) {
         FibNextHop::Receive { .. } => None,
-        FibNextHop::Discard => Some(DropReason::Discard),
-        // Fabric to fabric: a node is no transit router (case H27).
-        _ => Some(DropReason::InvalidSource),
+        FibNextHop::Discard => Some(Next::Drop(DropReason::Discard)),
+        // Fabric to fabric: a node is no transit router (case H27), but for a gateway.
+        _ if cx.is_fabric_gateway(packet.meta.rx_vif) => Some(Next::Route),
+        _ => Some(Next::Drop(DropReason::InvalidSource)),
     };
-    Endpoint { address, nh, refused }
+    Endpoint { address, nh, elsewhere }
 }
