@@ -43,6 +43,7 @@ struct VifPage {
 #[derive(FromZeros, KnownLayout, Debug)]
 #[repr(C)]
 struct VrfPage {
+    gros: Counter,
     drops: [Counter; DropReason::COUNT],
 }
 
@@ -54,6 +55,7 @@ pub struct Counters {
     vrfs: Box<[VrfPage]>,
     drops: [Counter; DropReason::COUNT],
     spawned: Counter,
+    merged: Counter,
 }
 
 impl Counters {
@@ -64,6 +66,7 @@ impl Counters {
             vrfs: zeroed(limits::VRFS),
             drops: FromZeros::new_zeroed(),
             spawned: FromZeros::new_zeroed(),
+            merged: FromZeros::new_zeroed(),
         })
     }
 
@@ -111,6 +114,14 @@ impl Counters {
     /// A packet that was made here: a copy, an answer, an error.
     pub(crate) fn spawned(&self) {
         self.spawned.add(1);
+    }
+
+    /// So many segments that have become one train: all but one of them ended here.
+    pub(crate) fn merged(&self, vrf: VrfId, segments: u64) {
+        if let Some(page) = self.vrfs.get(vrf.index()) {
+            page.gros.add(segments);
+        }
+        self.merged.add(segments.saturating_sub(1));
     }
 
     /// A train that has become so many segments: all but one of them were made here.
@@ -277,6 +288,19 @@ impl CounterReader {
     /// packets sent and packets dropped.
     pub fn spawned(&self) -> u64 {
         self.workers.iter().map(|worker| worker.page.spawned.get()).fold(0, u64::wrapping_add)
+    }
+
+    /// Packets that have become part of another since the workers began: packets received and made are packets sent,
+    /// dropped and merged.
+    pub fn merged(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.page.merged.get()).fold(0, u64::wrapping_add)
+    }
+
+    /// Segments that have been joined into trains while they were forwarded in this VRF.
+    pub fn gros(&self, vrf: VrfId) -> u64 {
+        let page =
+            |worker: &Zeroed| worker.page.vrfs.get(vrf.index()).map_or(0, |page| page.gros.get());
+        self.workers.iter().map(page).fold(0, u64::wrapping_add)
     }
 
     /// Makes now the zero of an interface: its traffic and its drops. Also for a new interface under a used id.

@@ -9,6 +9,7 @@ use crate::counters::{CounterReader, Counters};
 use crate::flow_hash::Seed;
 use crate::graph::{Graph, Spawned};
 use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
+use crate::merge::Merger;
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
 use crate::worker::{COMMANDS, Command, Event, Worker};
@@ -109,6 +110,7 @@ impl Engine {
                 seed,
                 storms: Storms::new(limits),
                 spawned: Spawned::new(),
+                merger: Merger::default(),
                 burst: Burst::new(),
                 origins: arrayvec::ArrayVec::new(),
             });

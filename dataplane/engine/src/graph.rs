@@ -13,6 +13,7 @@ use tables::{DropReason, Fib, NhId, VifFlags, VifId};
 use crate::counters::Counters;
 use crate::flow_hash::Seed;
 use crate::hand_off::{Peers, WorkerId, Workers};
+use crate::merge::Merger;
 use crate::node;
 use crate::packet::{Meta, Packet, Spread, Trap};
 use crate::ports::Ports;
@@ -39,6 +40,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) storms: &'a mut Storms,
     /// Packets that nodes have made.
     pub(crate) spawned: &'a mut Spawned,
+    /// Segments that wait for others.
+    pub(crate) merger: &'a mut Merger,
     /// When the turn began.
     pub(crate) now: Tick,
 }

@@ -10,6 +10,7 @@
 //! | `inject` | what the agent asks to be done with a packet |
 //! | `flow_hash` | entropy ports, ECMP members, workers by flow |
 //! | `ports`, `hand_off` | where frames leave, here or on another worker |
+//! | `merge` | segments, joined again for a port that takes trains |
 //! | `segment` | trains of segments, cut where a port does not take them whole |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
 //! | `counters` | pages that workers write and anyone reads |
@@ -32,6 +33,7 @@ mod graph;
 mod hand_off;
 mod inject;
 mod inspect;
+mod merge;
 mod neighbor;
 mod node;
 mod packet;

@@ -42,6 +42,8 @@ pub(crate) enum Sent {
 enum Way {
     None,
     Port(u16),
+    /// A port that takes trains: segments are joined before they leave by it.
+    Joining(u16),
     Peer(WorkerId),
 }
 
@@ -79,17 +81,21 @@ impl Ports {
         self.by_vif.get(vif.index()).is_some_and(|way| *way != Way::None)
     }
 
+    /// Whether the interface's port is here and takes trains, so that segments are to be joined for it.
+    pub(crate) fn joins(&self, vif: VifId) -> bool {
+        matches!(self.by_vif.get(vif.index()), Some(Way::Joining(_)))
+    }
+
     /// Whether the interface's port is here and wants trains cut.
     pub(crate) fn cuts(&self, vif: VifId) -> bool {
-        let Some(Way::Port(index)) = self.by_vif.get(vif.index()) else { return false };
-        let bound = self.bound.get(usize::from(*index));
-        bound.is_some_and(|bound| !bound.port.takes_trains())
+        matches!(self.by_vif.get(vif.index()), Some(Way::Port(_)))
     }
 
     /// Queues a frame on the interface's port or on the ring to the worker that has one.
     ///
     /// # Errors
-    /// The frame again, and why: no port (`InterfaceTxDiscard`), or a full port or ring (`InterfaceDrop`).
+    /// The frame again, and why: no port (`InterfaceTxDiscard`), or a full port or ring (`InterfaceDrop`). Also when it has
+    /// to be joined with others first, see [`Ports::joins`].
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -107,7 +113,7 @@ impl Ports {
                     Err(parcel) => Err((parcel.into_frame(), DropReason::InterfaceDrop)),
                 }
             }
-            Way::None => Err((frame, DropReason::InterfaceTxDiscard)),
+            Way::None | Way::Joining(_) => Err((frame, DropReason::InterfaceTxDiscard)),
         }
     }
 
@@ -119,6 +125,21 @@ impl Ports {
     pub(crate) fn send_own(&mut self, frame: Frame, vif: VifId) -> Result<(), (Frame, DropReason)> {
         match self.by_vif.get(vif.index()) {
             Some(Way::Port(index)) => self.send_by(frame, *index),
+            _ => Err((frame, DropReason::InterfaceTxDiscard)),
+        }
+    }
+
+    /// Queues a frame on a port of this worker that takes trains.
+    ///
+    /// # Errors
+    /// As [`Ports::send`].
+    pub(crate) fn send_whole(
+        &mut self,
+        frame: Frame,
+        vif: VifId,
+    ) -> Result<(), (Frame, DropReason)> {
+        match self.by_vif.get(vif.index()) {
+            Some(Way::Joining(index)) => self.send_by(frame, *index),
             _ => Err((frame, DropReason::InterfaceTxDiscard)),
         }
     }
@@ -221,7 +242,9 @@ impl Ports {
         }
         for (index, bound) in self.bound.iter().enumerate().rev() {
             if let Some(way) = self.by_vif.get_mut(bound.vif.index()) {
-                *way = u16::try_from(index).map_or(Way::None, Way::Port);
+                let joins = bound.port.takes_trains();
+                let by = if joins { Way::Joining } else { Way::Port };
+                *way = u16::try_from(index).map_or(Way::None, by);
             }
         }
     }

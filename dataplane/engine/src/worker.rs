@@ -11,10 +11,11 @@ use crate::counters::Counters;
 use crate::flow_hash::Seed;
 use crate::graph::{Cx, Graph, Spawned};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
+use crate::merge::Merger;
 use crate::packet::Spread;
 use crate::ports::Ports;
-use crate::segment;
 use crate::storm::Storms;
+use crate::{merge, node};
 
 /// Monotonic time in nanoseconds, taken by the caller once a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +96,7 @@ pub struct Worker {
     pub(crate) seed: Seed,
     pub(crate) storms: Storms,
     pub(crate) spawned: Spawned,
+    pub(crate) merger: Merger,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
 }
@@ -119,12 +121,16 @@ impl Worker {
             seed: self.seed,
             storms: &mut self.storms,
             spawned: &mut self.spawned,
+            merger: &mut self.merger,
             now,
         };
         self.graph.begin();
         let mut load = Load { burst: &mut self.burst, origins: &mut self.origins };
         let handed_over = take_parcels(&mut cx, &mut self.graph, &mut load, &mut self.inbox);
         let received = receive(&mut cx, &mut self.graph, &mut load);
+        if !cx.merger.is_empty() {
+            merge::flush(&mut cx);
+        }
         let pending = self.ports.flush(&mut self.pool, now);
         self.peers.ring();
         Work { received, handed_over, commands, pending }
@@ -307,11 +313,7 @@ fn transmit(cx: &mut Cx<'_>, frame: Frame, vif: VifId, from: (VifId, VrfId)) {
     match cx.ports.send_own(frame, vif) {
         Ok(()) => cx.counters.sent(vif, 1, bytes as u64),
         Err(refused) => {
-            if let Err((frame, reason)) = segment::refused(cx, refused, vif, from) {
-                // What does not reach the agent is no fault of its interface.
-                if cx.fib.agent() != Some(vif) {
-                    cx.counters.send_error(vif);
-                }
+            if let Err((frame, reason)) = node::not_sent(cx, refused, vif, from) {
                 cx.counters.dropped(from.0, from.1, reason);
                 cx.pool.give(frame);
             }

@@ -1,4 +1,5 @@
 //! Trains of segments: cut on the way out like a slow reference cuts them, or passed on whole.
+#![allow(clippy::disallowed_macros, reason = "tests may allocate and print")]
 
 mod site;
 

@@ -27,7 +27,7 @@ pub(crate) use parse::Parse;
 pub(crate) use punt::Punt;
 pub(crate) use route::Route;
 pub(crate) use vif_rx::VifRx;
-pub(crate) use vif_tx::VifTx;
+pub(crate) use vif_tx::{VifTx, not_sent};
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use crate::flow_hash::Seed;
 use crate::graph::{Cx, Next, Node, Spawned};
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::inspect;
+use crate::merge::Merger;
 use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread, Trap};
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
@@ -50,6 +51,7 @@ struct Desk {
     peers: Peers,
     storms: Storms,
     spawned: Spawned,
+    merger: Merger,
 }
 
 impl Desk {
@@ -106,6 +108,7 @@ impl Desk {
             peers: Peers::new([]),
             storms: Storms::new(StormLimits::default()),
             spawned: Spawned::new(),
+            merger: Merger::default(),
         }
     }
 
@@ -122,6 +125,7 @@ impl Desk {
             seed: Seed(1),
             storms: &mut self.storms,
             spawned: &mut self.spawned,
+            merger: &mut self.merger,
             now: Tick(0),
         };
         node.begin();

@@ -3,12 +3,12 @@
 //! What was sent is counted once for a run of packets that leave by one interface.
 
 use port::Frame;
-use tables::{DropReason, VifId};
+use tables::{DropReason, VifId, VrfId};
 
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::Meta;
 use crate::ports::Sent;
-use crate::segment;
+use crate::{merge, segment};
 
 /// Remembers what was sent by the last interface and is not counted yet.
 #[derive(Default)]
@@ -45,8 +45,7 @@ impl End for VifTx {
                 Ok(())
             }
             Ok(Sent::Peer) => Ok(()),
-            Err(refused) => segment::refused(cx, refused, vif, (meta.rx_vif, meta.vrf))
-                .inspect_err(|_| cx.counters.send_error(vif)),
+            Err(refused) => not_sent(cx, refused, vif, (meta.rx_vif, meta.vrf)),
         }
     }
 
@@ -57,4 +56,24 @@ impl End for VifTx {
             cx.counters.sent(vif, packets, bytes);
         }
     }
+}
+
+/// What `Ports` does not send by itself: segments to be joined, trains to be cut, and what is not sent at all.
+#[inline(never)]
+pub(crate) fn not_sent(
+    cx: &mut Cx<'_>,
+    refused: (Frame, DropReason),
+    vif: VifId,
+    from: (VifId, VrfId),
+) -> Result<(), (Frame, DropReason)> {
+    if cx.ports.joins(vif) {
+        merge::send(cx, refused.0, vif, from);
+        return Ok(());
+    }
+    segment::refused(cx, refused, vif, from).inspect_err(|_| {
+        // What does not reach the agent is no fault of its interface.
+        if cx.fib.agent() != Some(vif) {
+            cx.counters.send_error(vif);
+        }
+    })
 }

@@ -134,6 +134,7 @@ struct Exchange {
     free: usize,
     drops: DropStatistics,
     made: u64,
+    merged: u64,
     sent: BTreeMap<VifId, Vec<Vec<u8>>>,
     trains: Vec<(VifId, Train)>,
 }
@@ -144,6 +145,7 @@ impl Exchange {
             free: site.pools.free_frames(),
             drops: site.counters.drops(),
             made: site.counters.spawned(),
+            merged: site.counters.merged(),
             sent: BTreeMap::new(),
             trains: Vec::new(),
         }
@@ -166,10 +168,11 @@ impl Exchange {
         let drops = DropStatistics(std::array::from_fn(|i| after.0[i] - self.drops.0[i]));
         let outcome = Outcome { sent: self.sent, drops, trains: self.trains };
         let made = usize::try_from(site.counters.spawned() - self.made).unwrap();
+        let merged = usize::try_from(site.counters.merged() - self.merged).unwrap();
         assert_eq!(
-            outcome.count() + usize::try_from(drops.total()).unwrap(),
+            outcome.count() + usize::try_from(drops.total()).unwrap() + merged,
             input + made,
-            "packets in + packets made = packets out + drops: {drops:?}"
+            "packets in + packets made = packets out + drops + packets merged: {drops:?}"
         );
         assert_eq!(site.pools.free_frames(), self.free, "all frames are free again");
         outcome
