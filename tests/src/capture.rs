@@ -30,10 +30,12 @@ pub struct Packet {
     pub source_port: Option<u16>,
     /// MPLS label or VNI.
     pub label: Option<u32>,
-    /// Inner source address.
+    /// Inner source address, if there is an IP packet inside.
     pub inner_source: String,
     /// Inner destination address.
     pub inner_destination: String,
+    /// The EtherTypes, outermost first.
+    pub ethertypes: Vec<u16>,
 }
 
 impl Capture {
@@ -64,21 +66,56 @@ impl Capture {
     /// # Errors
     /// When tshark fails.
     pub fn finish(self, filter: &str) -> Result<Vec<Packet>> {
+        let file = self.end()?;
+        decode(&file, filter, &[])
+    }
+
+    /// The same for tunnels to `receivers`: each one's endpoint, and the labels under which it takes Ethernet frames. A
+    /// label means what its receiver says, so each one's packets are decoded apart.
+    ///
+    /// # Errors
+    /// When tshark fails.
+    pub fn finish_tunnels(self, receivers: &[(&str, Vec<u32>)]) -> Result<Vec<Packet>> {
+        let file = self.end()?;
+        let mut all = Vec::new();
+        for (endpoint, frames) in receivers {
+            let family = if endpoint.contains(':') { "ipv6" } else { "ip" };
+            let filter = format!("(gre or mpls or vxlan) and {family}.dst == {endpoint}");
+            all.extend(decode(&file, &filter, frames)?);
+        }
+        Ok(all)
+    }
+
+    fn end(self) -> Result<PathBuf> {
         let Capture { mut tshark, file } = self;
         tshark.signal(Signal::INT)?;
         tshark.wait(Duration::from_secs(20))?;
-        decode(&file, filter)
+        Ok(file)
     }
 }
 
-const FIELDS: &[&str] =
-    &["frame.protocols", "ip.src", "ip.dst", "udp.srcport", "mpls.label", "vxlan.vni"];
+const FIELDS: &[&str] = &[
+    "frame.protocols",
+    "ip.src",
+    "ip.dst",
+    "udp.srcport",
+    "mpls.label",
+    "vxlan.vni",
+    "ipv6.src",
+    "ipv6.dst",
+    "eth.type",
+];
 
-fn decode(file: &Path, filter: &str) -> Result<Vec<Packet>> {
+fn decode(file: &Path, filter: &str, frames: &[u32]) -> Result<Vec<Packet>> {
     let path = file.display().to_string();
     let mut arguments = vec!["-n", "-r", &path, "-Y", filter, "-T", "fields", "-E", "separator=|"];
     for field in FIELDS {
         arguments.extend(["-e", field]);
+    }
+    let ethernet: Vec<String> =
+        frames.iter().map(|label| format!("mpls.label=={label},pwethnocw")).collect();
+    for rule in &ethernet {
+        arguments.extend(["-d", rule]);
     }
     let text = output("tshark", &arguments)?;
     Ok(text.lines().map(packet).collect())
@@ -99,15 +136,23 @@ fn packet(line: &str) -> Packet {
     } else {
         None
     };
+    // Addresses of either family stand in columns of their own, outermost first.
+    let mut headers = column(0).split(':').filter(|name| matches!(*name, "ip" | "ipv6"));
+    let columns_of = |header: Option<&str>| if header == Some("ipv6") { (6, 7) } else { (1, 2) };
+    let outer = headers.next();
+    let (source, destination) = columns_of(outer);
+    let (inner_source, inner_destination) = columns_of(headers.last().or(outer));
     let label = first(if encapsulation == Some(Encapsulation::Vxlan) { 5 } else { 4 });
+    let hex = |word: &str| u16::from_str_radix(word.trim_start_matches("0x"), 16).ok();
     Packet {
         encapsulation,
-        source: first(1),
-        destination: first(2),
+        source: first(source),
+        destination: first(destination),
         source_port: first(3).parse().ok(),
         label: label.parse().ok(),
-        inner_source: last(1),
-        inner_destination: last(2),
+        inner_source: last(inner_source),
+        inner_destination: last(inner_destination),
+        ethertypes: column(8).split(',').filter_map(hex).collect(),
     }
 }
 
@@ -124,5 +169,12 @@ mod tests {
         assert_eq!((p.source_port, p.label), (Some(50000), Some(17)));
         let line = "eth:ethertype:ip:udp:vxlan:eth:ethertype:ip:tcp|192.0.2.1,10.0.0.1|192.0.2.2,10.0.0.2|50000||5001";
         assert_eq!(packet(line).label, Some(5001));
+        let line = "eth:ethertype:ipv6:udp:mpls:ip:tcp|10.0.0.1|10.0.0.2|50000|17||2001:db8::1|2001:db8::2|0x86dd";
+        let p = packet(line);
+        assert_eq!((p.source.as_str(), p.inner_source.as_str()), ("2001:db8::1", "10.0.0.1"));
+        assert_eq!(p.ethertypes, [0x86dd]);
+        let line = "eth:ethertype:ip:gre:mpls:ipv6:tcp|192.0.2.1|192.0.2.2||17||2001:db8::1|2001:db8::2|0x0800";
+        let p = packet(line);
+        assert_eq!((p.source.as_str(), p.inner_destination.as_str()), ("192.0.2.1", "2001:db8::2"));
     }
 }

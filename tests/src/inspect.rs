@@ -76,6 +76,41 @@ impl Node {
             .with_context(|| format!("no label points at next hop {next_hop}"))
     }
 
+    /// The labels under which the workload with this address gets packets and frames: its L3 Encap's, and those that lead
+    /// out of the same interface or to the network's bridge table (what is flooded).
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn labels_of(&self, vni: &str, address: &str) -> Result<Vec<u32>> {
+        let mut labels = vec![self.label_of(vni, address)?];
+        let interface = |text: &str| value_after(text, "Oif:");
+        let own = self.next_hop(self.route(self.vrf_of_vni(vni)?, address)?.next_hop)?;
+        let translate = self.vni_next_hop(vni)?;
+        for (label, next_hop) in self.labels()? {
+            let text = self.next_hop(next_hop)?;
+            let bridged = text.contains("AF_BRIDGE");
+            let same = interface(&text).is_some() && interface(&text) == interface(&own);
+            if (bridged && same) || next_hop == translate {
+                labels.push(label);
+            }
+        }
+        Ok(labels)
+    }
+
+    /// The labels under which frames come.
+    ///
+    /// # Errors
+    /// The tool's own words.
+    pub fn frame_labels(&self) -> Result<Vec<u32>> {
+        let mut labels = Vec::new();
+        for (label, next_hop) in self.labels()? {
+            if self.next_hop(next_hop)?.contains("AF_BRIDGE") {
+                labels.push(label);
+            }
+        }
+        Ok(labels)
+    }
+
     /// Whether the route to `remote`, in the network of this VNI, leaves through a tunnel of this encapsulation.
     pub fn reaches_through(&self, vni: &str, remote: &str, encapsulation: Encapsulation) -> bool {
         let next_hop = || self.next_hop(self.route(self.vrf_of_vni(vni)?, remote)?.next_hop);

@@ -12,6 +12,8 @@
 //! | `site` | two nodes with networks red and green: what the demo and most tests stand on |
 //! | `ping` | ping, counted |
 //! | `verdict` | what a capture on the underlay must show |
+//! | `frames` | single frames of any kind |
+//! | `frr` | an FRR router with the kernel's VXLAN bridge as far end |
 //! | `traffic` | TCP by iperf3 |
 //! | `gobgp` | a GoBGP daemon as reflector or far end |
 //! | `by_hand` | a node without an agent, programmed by the tools |
@@ -22,6 +24,8 @@
 
 mod by_hand;
 mod capture;
+mod frames;
+mod frr;
 mod gobgp;
 mod inspect;
 mod netns;
@@ -37,16 +41,18 @@ mod wait;
 
 pub use by_hand::{ByHand, ROUTER_MAC, Said, WORKLOAD_ADDRESSES, WORKLOAD_MACS};
 pub use capture::{Capture, Packet};
+pub use frames::send_frame;
+pub use frr::Frr;
 pub use gobgp::Gobgp;
 pub use inspect::{RouteRow, value_after};
 pub use netns::Namespace;
-pub use network::{Encapsulation, Network, Workload};
+pub use network::{Encapsulation, Family, Network, Workload};
 pub use node::{Node, NodeOptions};
-pub use ping::{PingResult, ping};
+pub use ping::{PingResult, ping, ping_broadcast};
 pub use program::{Background, have, missing_for_lab, output, run, tool};
 pub use site::{
-    A_ADDRESS, B_ADDRESS, ENDPOINTS, GREEN_ONLY_ADDRESS, GREEN_VNI, RED_VNI, SUBNET, Site,
-    SiteOptions, remove_namespace,
+    A_ADDRESS, ADDRESSES6, B_ADDRESS, ENDPOINTS, ENDPOINTS6, GREEN_ONLY_ADDRESS, GREEN_VNI,
+    RED_VNI, SUBNET, Site, SiteOptions, remove_namespace,
 };
 pub use traffic::{tcp, tcp_server};
 pub use underlay::Underlay;

@@ -44,6 +44,8 @@ pub struct Network {
     pub subnet: String,
     /// The gateway address in it.
     pub gateway: String,
+    /// Its IPv6 subnet and the gateway address in it, if it has one.
+    pub inet6: Option<(String, String)>,
     /// Its VXLAN network identifier.
     pub vni: String,
     /// Its route target, imported and exported.
@@ -61,4 +63,15 @@ pub struct Workload {
     pub network: String,
     /// Its address.
     pub address: String,
+    /// Its IPv6 address, if it has one.
+    pub address6: Option<String>,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    Inet,
+    /// IPv6.
+    Inet6,
 }

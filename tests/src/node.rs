@@ -19,7 +19,9 @@ pub struct NodeOptions {
     pub name: String,
     /// The uplink device in its namespace.
     pub uplink: String,
-    /// Its tunnel endpoint and router id.
+    /// Its router id.
+    pub router_id: String,
+    /// Its tunnel endpoint.
     pub endpoint: String,
     /// BGP neighbours' addresses.
     pub neighbors: Vec<String>,
@@ -202,9 +204,10 @@ impl NodeOptions {
         let words: Vec<String> =
             self.encapsulations.iter().map(|e| format!("\"{}\"", e.word())).collect();
         let mut text = format!(
-            "[node]\nname = \"{}\"\nrouter_id = \"{}\"\nuplink = \"{}\"\nsock_dir = \"{directory}\"\n\
+            "[node]\nname = \"{}\"\nrouter_id = \"{}\"\ntunnel_endpoint = \"{}\"\nuplink = \"{}\"\nsock_dir = \"{directory}\"\n\
              state_dir = \"{directory}/state\"\nencapsulations = [{}]\n\n[bgp]\nas = 64512\n",
             self.name,
+            self.router_id,
             self.endpoint,
             self.uplink,
             words.join(", ")
@@ -213,22 +216,32 @@ impl NodeOptions {
             write!(text, "\n[[bgp.neighbor]]\naddress = \"{neighbor}\"\n").ok();
         }
         for network in &self.networks {
-            let Network { name, subnet, gateway, vni, route_target } = network;
+            let Network { name, subnet, gateway, inet6, vni, route_target } = network;
+            let mut subnets = vec![(subnet, gateway)];
+            subnets.extend(inet6.as_ref().map(|(subnet, gateway)| (subnet, gateway)));
+            let table = |(subnet, gateway): &(&String, &String)| {
+                format!("{{ prefix = \"{subnet}\", gateway = \"{gateway}\" }}")
+            };
+            let subnets: Vec<String> = subnets.iter().map(table).collect();
             write!(
                 text,
                 "\n[[network]]\nname = \"{name}\"\nvni = {vni}\nroute_targets = [\"{route_target}\"]\n\
-                 subnets = [{{ prefix = \"{subnet}\", gateway = \"{gateway}\" }}]\n"
+                 subnets = [{}]\n",
+                subnets.join(", ")
             )
             .ok();
         }
         for workload in &self.workloads {
-            let Workload { name, namespace, network, address } = workload;
+            let Workload { name, namespace, network, address, address6 } = workload;
             write!(
                 text,
                 "\n[[workload]]\nname = \"{name}\"\nnetwork = \"{network}\"\nnamespace = \"{namespace}\"\n\
                  interface = \"eth0\"\naddress = \"{address}\"\n"
             )
             .ok();
+            if let Some(address6) = address6 {
+                writeln!(text, "address6 = \"{address6}\"").ok();
+            }
         }
         text
     }

@@ -1,5 +1,6 @@
 //! Ping, counted.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -48,12 +49,29 @@ impl PingResult {
 /// When ping cannot run at all; lost packets are a result.
 pub fn ping(from: &Namespace, to: &str, count: u32, interval: &str) -> Result<PingResult> {
     let count = count.to_string();
-    let arguments =
-        ["netns", "exec", from.name(), "ping", "-q", "-c", &count, "-i", interval, "-W", "1", to];
-    let output = Command::new("ip").args(arguments).output().context("cannot run ping")?;
-    let (stdout, stderr) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    PingResult::read(&stdout).with_context(|| stderr.into_owned())
+    let (stdout, stderr) = said(from, &["-q", "-c", &count, "-i", interval, "-W", "1", to])?;
+    PingResult::read(&stdout).with_context(|| stderr)
+}
+
+/// Pings the broadcast address of a subnet for two seconds: who answers, each once, ascending. Linux answers only where
+/// `net.ipv4.icmp_echo_ignore_broadcasts` is 0.
+///
+/// # Errors
+/// When ping cannot run at all.
+pub fn ping_broadcast(from: &Namespace, address: &str) -> Result<Vec<String>> {
+    let (stdout, stderr) = said(from, &["-b", "-c", "5", "-i", "0.3", "-w", "2", address])?;
+    PingResult::read(&stdout).with_context(|| stderr)?;
+    let answered =
+        |line: &str| Some(line.split_once("bytes from ")?.1.split(':').next()?.to_owned());
+    let who: BTreeSet<String> = stdout.lines().filter_map(answered).collect();
+    Ok(who.into_iter().collect())
+}
+
+fn said(from: &Namespace, arguments: &[&str]) -> Result<(String, String)> {
+    let all = ["netns", "exec", from.name(), "ping"].into_iter().chain(arguments.iter().copied());
+    let output = Command::new("ip").args(all).output().context("cannot run ping")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((text(&output.stdout), text(&output.stderr)))
 }
 
 #[cfg(test)]

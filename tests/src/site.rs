@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    Encapsulation, Namespace, Network, Node, NodeOptions, Underlay, Workload, eventually, run,
+    Encapsulation, Family, Namespace, Network, Node, NodeOptions, Underlay, Workload, eventually,
+    run,
 };
 
 /// Address of `red-a` and of `green-a`.
@@ -24,6 +25,10 @@ pub const GREEN_ONLY_ADDRESS: &str = "10.1.1.20";
 pub const SUBNET: &str = "10.1.1.0/24";
 /// The tunnel endpoints of node a and node b.
 pub const ENDPOINTS: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
+/// The IPv6 addresses of `red-a` and `red-b`, after [`Site::make_red_dual_stack`].
+pub const ADDRESSES6: [&str; 2] = ["2001:db8:1::11", "2001:db8:1::12"];
+/// The tunnel endpoints of node a and node b in a site whose fabric is IPv6.
+pub const ENDPOINTS6: [&str; 2] = ["2001:db8:ffff::1", "2001:db8:ffff::2"];
 /// VNI of network red.
 pub const RED_VNI: &str = "5001";
 /// VNI of network green.
@@ -53,6 +58,8 @@ pub struct SiteOptions {
     pub encapsulations: Vec<Encapsulation>,
     /// BGP neighbours of both nodes; empty: each other.
     pub reflectors: Vec<String>,
+    /// What the nodes' own addresses are of; they have none of the other family.
+    pub fabric: Family,
 }
 
 impl SiteOptions {
@@ -66,6 +73,7 @@ impl SiteOptions {
             workers: 1,
             encapsulations: vec![Encapsulation::MplsOverUdp],
             reflectors: Vec::new(),
+            fabric: Family::Inet,
         }
     }
 
@@ -187,6 +195,25 @@ impl Site {
         Ok(())
     }
 
+    /// Gives network red an IPv6 subnet, and its two workloads addresses in it ([`ADDRESSES6`]).
+    ///
+    /// # Errors
+    /// When an agent is not there to be told.
+    pub fn make_red_dual_stack(&mut self) -> Result<()> {
+        for (node, address6) in self.nodes.iter_mut().zip(ADDRESSES6) {
+            node.reconfigure(|options| {
+                for network in options.networks.iter_mut().filter(|n| n.name == "red") {
+                    let subnet = ("2001:db8:1::/64".to_owned(), "2001:db8:1::1".to_owned());
+                    network.inet6 = Some(subnet);
+                }
+                for workload in options.workloads.iter_mut().filter(|w| w.network == "red") {
+                    workload.address6 = Some(address6.to_owned());
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// A workload's namespace (`red-a`, …).
     ///
     /// # Errors
@@ -233,9 +260,14 @@ impl Drop for Site {
 fn node(options: &SiteOptions, underlay: &Underlay, index: usize) -> Result<Node> {
     let name = NODES[index];
     let namespace = Namespace::create(&options.namespace(name))?;
-    let address = format!("{}/24", ENDPOINTS[index]);
+    let (endpoints, length) = match options.fabric {
+        Family::Inet => (ENDPOINTS, 24),
+        Family::Inet6 => (ENDPOINTS6, 64),
+    };
+    let address = format!("{}/{length}", endpoints[index]);
     underlay.plug(&namespace, "uplink0", name, &address, options.workers)?;
     let network = |name: &str, vni: &str, route_target: &str| Network {
+        inet6: None,
         name: name.to_owned(),
         subnet: SUBNET.to_owned(),
         gateway: "10.1.1.1".to_owned(),
@@ -247,14 +279,16 @@ fn node(options: &SiteOptions, underlay: &Underlay, index: usize) -> Result<Node
         namespace: options.namespace(name),
         network: (*network).to_owned(),
         address: (*address).to_owned(),
+        address6: None,
     };
-    let peer = ENDPOINTS[1 - index].to_owned();
+    let peer = endpoints[1 - index].to_owned();
     let neighbors =
         if options.reflectors.is_empty() { vec![peer] } else { options.reflectors.clone() };
     let node = NodeOptions {
         name: name.to_owned(),
         uplink: "uplink0".to_owned(),
-        endpoint: ENDPOINTS[index].to_owned(),
+        router_id: ENDPOINTS[index].to_owned(),
+        endpoint: endpoints[index].to_owned(),
         neighbors,
         directory: options.node_directory(name),
         workers: options.workers,

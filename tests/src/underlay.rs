@@ -52,7 +52,8 @@ impl Underlay {
             "ip link add {port} {count} mtu {mtu} type veth peer name {device} {count} mtu {mtu} netns {node_name}"
         ))?;
         self.namespace.run(&format!("ip link set {port} master br0 up"))?;
-        node.run(&format!("ip address add {address} dev {device}"))?;
+        let at_once = if address.contains(':') { "nodad" } else { "" };
+        node.run(&format!("ip address add {address} dev {device} {at_once}"))?;
         node.run(&format!("ip link set {device} up"))?;
         Ok(())
     }

@@ -45,7 +45,7 @@ fn every_tunnel_carries_both_networks(name: &str, workers: usize) -> Result<()> 
             )?;
             assert!(rate > 1e6, "TCP over {encapsulation:?}: {rate} bit/s");
         }
-        let packets = capture.finish("gre or mpls or vxlan")?;
+        let packets = site.decode(capture)?;
         site.judge(encapsulation, &packets)?;
         if encapsulation != Encapsulation::MplsOverGre {
             let odd = packets.iter().find(|p| p.source_port.is_none_or(|port| port < 49152));

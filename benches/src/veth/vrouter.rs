@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use lab::{A_ADDRESS, B_ADDRESS, Encapsulation, Site, SiteOptions};
+use lab::{A_ADDRESS, B_ADDRESS, Encapsulation, Family, Site, SiteOptions};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -26,6 +26,7 @@ pub(super) fn options() -> SiteOptions {
         workers: 1,
         encapsulations: vec![Encapsulation::MplsOverUdp],
         reflectors: Vec::new(),
+        fabric: Family::Inet,
     }
 }
 

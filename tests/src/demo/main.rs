@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use lab::{B_ADDRESS, Encapsulation, Site, SiteOptions};
+use lab::{B_ADDRESS, Encapsulation, Family, Site, SiteOptions};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -72,6 +72,7 @@ fn options() -> SiteOptions {
         workers: 1,
         encapsulations: vec![Encapsulation::MplsOverUdp],
         reflectors: Vec::new(),
+        fabric: Family::Inet,
     }
 }
 

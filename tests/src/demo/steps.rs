@@ -72,7 +72,7 @@ fn tunnel(site: &mut Site, encapsulation: Encapsulation) -> Result<()> {
     let status = green.wait(Duration::from_secs(15))?;
     ensure!(status.success(), "green-a lost pings to green-b meanwhile");
     say("green-a pings green-b meanwhile: 60 sent, 0 lost");
-    let packets = capture.finish("gre or mpls or vxlan")?;
+    let packets = site.decode(capture)?;
     let (kind, table) = match encapsulation {
         Encapsulation::Vxlan => ("VNI", "vxlan --dump"),
         _ => ("label", "mpls --dump"),
