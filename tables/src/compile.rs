@@ -94,6 +94,8 @@ fn vif(model: &Model, vif: &Vif) -> FibVif {
         mac: vif.mac,
         ip: vif.ip,
         ip6: vif.ip6,
+        gateway: vif.gateway,
+        gateway6: vif.gateway6,
         mtu: vif.mtu,
         flags,
         next_hop: vif.next_hop,

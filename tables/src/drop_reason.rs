@@ -149,6 +149,10 @@ reasons! {
     57 StormArp "VP_DROP_STORM_ARP" "ARP Storm";
     /// More for the agent than its interface's rate.
     58 StormPunt "VP_DROP_STORM_PUNT" "Punt Storm";
+    /// Larger than its way carries, and not to be cut: the sender was told.
+    59 TooBig "VP_DROP_TOO_BIG" "Packet Too Big";
+    /// More packets to complain about than the interface's rate of ICMP errors.
+    60 StormIcmp "VP_DROP_STORM_ICMP" "ICMP Error Storm";
 }
 
 impl DropReason {
@@ -171,6 +175,6 @@ mod tests {
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
         }
-        assert_eq!(DropReason::COUNT, 59);
+        assert_eq!(DropReason::COUNT, 61);
     }
 }

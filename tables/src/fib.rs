@@ -38,6 +38,10 @@ pub struct FibVif {
     pub ip: Option<Ipv4Addr>,
     /// Its (workload's) IPv6 address, if any.
     pub ip6: Option<Ipv6Addr>,
+    /// The IPv4 gateway of its workload's network, if known: the source of errors to the workload.
+    pub gateway: Option<Ipv4Addr>,
+    /// The IPv6 gateway, if known.
+    pub gateway6: Option<Ipv6Addr>,
     /// L3 MTU in bytes.
     pub mtu: u16,
     /// Flags in effect.

@@ -56,6 +56,8 @@ pub struct Counters {
     drops: [Counter; DropReason::COUNT],
     spawned: Counter,
     merged: Counter,
+    held: Counter,
+    released: Counter,
 }
 
 impl Counters {
@@ -67,6 +69,8 @@ impl Counters {
             drops: FromZeros::new_zeroed(),
             spawned: FromZeros::new_zeroed(),
             merged: FromZeros::new_zeroed(),
+            held: FromZeros::new_zeroed(),
+            released: FromZeros::new_zeroed(),
         })
     }
 
@@ -127,6 +131,16 @@ impl Counters {
     /// A train that has become so many segments: all but one of them were made here.
     pub(crate) fn cut(&self, segments: u64) {
         self.spawned.add(segments.saturating_sub(1));
+    }
+
+    /// A packet that waits for another one.
+    pub(crate) fn held(&self) {
+        self.held.add(1);
+    }
+
+    /// One that waits no longer: it goes on or is dropped.
+    pub(crate) fn released(&self) {
+        self.released.add(1);
     }
 
     fn vif(&self, vif: VifId) -> VifStatistics {
@@ -301,6 +315,15 @@ impl CounterReader {
         let page =
             |worker: &Zeroed| worker.page.vrfs.get(vrf.index()).map_or(0, |page| page.gros.get());
         self.workers.iter().map(page).fold(0, u64::wrapping_add)
+    }
+
+    /// Packets that wait in the workers now, for the head of their datagram: neither sent nor dropped yet.
+    pub fn held(&self) -> u64 {
+        let each = self.workers.iter().map(|worker| {
+            let released = worker.page.released.get();
+            worker.page.held.get().saturating_sub(released)
+        });
+        each.sum()
     }
 
     /// Makes now the zero of an interface: its traffic and its drops. Also for a new interface under a used id.

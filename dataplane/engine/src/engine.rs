@@ -5,11 +5,13 @@ use std::sync::Arc;
 use port::{Burst, FramePool, Port};
 use tables::{Reader, VifId};
 
+use crate::assembler::Assembler;
 use crate::counters::{CounterReader, Counters};
 use crate::flow_hash::Seed;
 use crate::graph::{Graph, Spawned};
 use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
 use crate::merge::Merger;
+use crate::mss::MssClamp;
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
 use crate::worker::{COMMANDS, Command, Event, Worker};
@@ -39,6 +41,15 @@ impl std::fmt::Display for Busy {
 
 impl std::error::Error for Busy {}
 
+/// What all workers are told once. The default suits most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// How much of what is flooded, punted or complained about one interface may cause.
+    pub storms: StormLimits,
+    /// Which TCP connections are told what fits into a tunnel.
+    pub mss: MssClamp,
+}
+
 /// The handle on all workers.
 pub struct Engine {
     lines: Box<[Line]>,
@@ -60,14 +71,14 @@ impl Engine {
     /// none, so whoever offers more must look at how many workers came back. `seed` makes flow hashes unpredictable: one
     /// random number a process.
     pub fn new(seats: impl IntoIterator<Item = Seat>, seed: Seed) -> (Engine, Vec<Worker>) {
-        Engine::limited(seats, seed, StormLimits::default())
+        Engine::configured(seats, seed, Settings::default())
     }
 
-    /// The same with storm limits of its own.
-    pub fn limited(
+    /// The same with settings of its own.
+    pub fn configured(
         seats: impl IntoIterator<Item = Seat>,
         seed: Seed,
-        limits: StormLimits,
+        settings: Settings,
     ) -> (Engine, Vec<Worker>) {
         let seats: Vec<Seat> = seats.into_iter().take(Engine::MAX_WORKERS).collect();
         let count = u8::try_from(seats.len()).unwrap_or(u8::MAX);
@@ -94,6 +105,7 @@ impl Engine {
                 bell: bell.clone(),
                 counters: Arc::clone(&counters),
             });
+            let frames = seat.pool.capacity();
             workers.push(Worker {
                 id,
                 reader: seat.reader,
@@ -108,7 +120,9 @@ impl Engine {
                 pillow,
                 workers: Workers::new(id, count),
                 seed,
-                storms: Storms::new(limits),
+                storms: Storms::new(settings.storms),
+                assembler: Assembler::new(seed, frames, usize::from(count)),
+                mss: settings.mss,
                 spawned: Spawned::new(),
                 merger: Merger::default(),
                 burst: Burst::new(),

@@ -94,6 +94,26 @@ pub(crate) fn inner_hash(bytes: &[u8], seed: Seed) -> Option<u32> {
     Some(v4(seed, VrfId(0), ip.source(), ip.destination(), 0, ports))
 }
 
+/// The hash of what names a datagram that came in fragments.
+pub(crate) fn datagram_hash(
+    seed: Seed,
+    vrf: VrfId,
+    addresses: Addresses,
+    protocol: u8,
+    id: u32,
+) -> u32 {
+    match addresses {
+        Addresses::V4 { source, destination } => v4(seed, vrf, source, destination, protocol, id),
+        Addresses::V6 { source, destination } => v6(seed, vrf, source, destination, protocol, id),
+        Addresses::None | Addresses::Hashed(_) => 0,
+    }
+}
+
+/// An identification that cannot be guessed from the ones before (RFC 7739), for the packet of this number.
+pub(crate) fn identification(seed: Seed, number: u64) -> u32 {
+    finish(fold(number ^ seed.0, seed.0 ^ MIX))
+}
+
 #[inline]
 fn v4(seed: Seed, vrf: VrfId, from: Ipv4Addr, to: Ipv4Addr, protocol: u8, ports: u32) -> u32 {
     let addresses = u64::from(from.to_bits()) << 32 | u64::from(to.to_bits());

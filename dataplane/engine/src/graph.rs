@@ -10,10 +10,12 @@ use std::num::NonZeroU64;
 use port::{BURST, Frame, FramePool};
 use tables::{DropReason, Fib, NhId, VifFlags, VifId};
 
+use crate::assembler::Assembler;
 use crate::counters::Counters;
 use crate::flow_hash::Seed;
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::merge::Merger;
+use crate::mss::MssClamp;
 use crate::node;
 use crate::packet::{Meta, Packet, Spread, Trap};
 use crate::ports::Ports;
@@ -42,6 +44,10 @@ pub(crate) struct Cx<'a> {
     pub(crate) spawned: &'a mut Spawned,
     /// Segments that wait for others.
     pub(crate) merger: &'a mut Merger,
+    /// This worker's fragments that wait, and the datagrams it knows.
+    pub(crate) assembler: &'a mut Assembler,
+    /// Which TCP SYNs are told what fits.
+    pub(crate) mss: MssClamp,
     /// When the turn began.
     pub(crate) now: Tick,
 }
@@ -116,7 +122,16 @@ impl Spawned {
         Spawned { waiting: VecDeque::with_capacity(Spawned::MOST) }
     }
 
-    fn push(&mut self, frame: Frame, meta: Meta, next: Next) -> Result<(), Frame> {
+    /// How many more may wait.
+    pub(crate) fn room(&self) -> usize {
+        Spawned::MOST - self.waiting.len()
+    }
+
+    /// Puts a packet that was received, and waited elsewhere, into the graph: it does not count as made.
+    ///
+    /// # Errors
+    /// The frame, when too many wait already.
+    pub(crate) fn push(&mut self, frame: Frame, meta: Meta, next: Next) -> Result<(), Frame> {
         if self.waiting.len() == Spawned::MOST {
             return Err(frame);
         }
@@ -140,6 +155,14 @@ pub(crate) enum Next {
     Encap,
     /// Out of `meta.tx_vif`.
     VifTx,
+    /// A fragment, to be brought behind its datagram's head.
+    Assemble,
+    /// A later fragment, until the head comes.
+    Hold,
+    /// To be cut into pieces that fit: `meta.trap` says what does.
+    Fragment,
+    /// Its sender is to be told why it ends here: `meta.trap`.
+    Icmp,
     /// To another worker.
     HandOff(WorkerId),
     /// To the agent, for this reason.
@@ -167,6 +190,10 @@ impl Next {
             Next::Flood => NodeId::Flood,
             Next::Encap => NodeId::Encap,
             Next::VifTx => NodeId::VifTx,
+            Next::Assemble => NodeId::Assemble,
+            Next::Hold => NodeId::Hold,
+            Next::Fragment => NodeId::Fragment,
+            Next::Icmp => NodeId::Icmp,
             Next::HandOff(_) => NodeId::HandOff,
             Next::Punt(_) => NodeId::Punt,
             Next::Drop(_) => NodeId::Drop,
@@ -188,6 +215,10 @@ pub(crate) enum NodeId {
     Flood,
     Encap,
     VifTx,
+    Assemble,
+    Hold,
+    Fragment,
+    Icmp,
     HandOff,
     Punt,
     Drop,
@@ -207,6 +238,10 @@ impl NodeId {
         NodeId::Flood,
         NodeId::Encap,
         NodeId::VifTx,
+        NodeId::Assemble,
+        NodeId::Hold,
+        NodeId::Fragment,
+        NodeId::Icmp,
         NodeId::HandOff,
         NodeId::Punt,
         NodeId::Drop,
@@ -270,6 +305,10 @@ struct Nodes {
     flood: node::Flood,
     encap: node::Encap,
     vif_tx: node::VifTx,
+    assemble: node::Assemble,
+    hold: node::Hold,
+    fragment: node::Fragment,
+    icmp: node::Icmp,
     hand_off: node::HandOff,
     punt: node::Punt,
     drop: node::Drop,
@@ -323,6 +362,10 @@ impl Graph {
                 NodeId::Flood => line.step(cx, &mut nodes.flood),
                 NodeId::Encap => line.step(cx, &mut nodes.encap),
                 NodeId::VifTx => line.end(cx, &mut nodes.vif_tx),
+                NodeId::Assemble => line.step(cx, &mut nodes.assemble),
+                NodeId::Hold => line.end(cx, &mut nodes.hold),
+                NodeId::Fragment => line.step(cx, &mut nodes.fragment),
+                NodeId::Icmp => line.step(cx, &mut nodes.icmp),
                 NodeId::HandOff => line.end(cx, &mut nodes.hand_off),
                 NodeId::Punt => line.end(cx, &mut nodes.punt),
                 NodeId::Drop => line.end(cx, &mut nodes.drop),

@@ -44,6 +44,7 @@ pub(crate) fn ethernet(packet: &mut Packet<'_>, short: DropReason) -> Result<(),
                 meta.marks = meta.marks.with(Marks::CONTROL);
             }
             meta.addresses = Addresses::None;
+            meta.fragment = Fragment::Whole;
             return Ok(());
         }
     };

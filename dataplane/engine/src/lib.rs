@@ -12,6 +12,8 @@
 //! | `ports`, `hand_off` | where frames leave, here or on another worker |
 //! | `merge` | segments, joined again for a port that takes trains |
 //! | `segment` | trains of segments, cut where a port does not take them whole |
+//! | `assembler` | fragments that wait for the head of their datagram |
+//! | `mss` | what TCP connections through a tunnel are told |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
 //! | `counters` | pages that workers write and anyone reads |
 //! | `engine` | the control thread's handle on all workers |
@@ -26,6 +28,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod assembler;
 mod counters;
 mod engine;
 mod flow_hash;
@@ -34,6 +37,7 @@ mod hand_off;
 mod inject;
 mod inspect;
 mod merge;
+mod mss;
 mod neighbor;
 mod node;
 mod packet;
@@ -43,8 +47,9 @@ mod storm;
 mod worker;
 
 pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};
-pub use engine::{Busy, Engine, Seat};
+pub use engine::{Busy, Engine, Seat, Settings};
 pub use flow_hash::Seed;
 pub use hand_off::{Wake, WorkerId};
+pub use mss::MssClamp;
 pub use storm::{Rate, StormLimits};
 pub use worker::{Event, Tick, Work, Worker};

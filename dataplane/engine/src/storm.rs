@@ -21,9 +21,11 @@ pub(crate) enum Storm {
     Arp,
     /// Packets for the agent.
     Punt,
+    /// ICMP errors about packets of its workload.
+    Icmp,
 }
 
-const KINDS: usize = Storm::Punt as usize + 1;
+const KINDS: usize = Storm::Icmp as usize + 1;
 
 /// How fast an interface may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct StormLimits {
     pub arp: Rate,
     /// Packets for the agent.
     pub punt: Rate,
+    /// ICMP errors.
+    pub icmp: Rate,
 }
 
 impl Default for StormLimits {
@@ -65,6 +69,7 @@ impl Default for StormLimits {
             unknown_unicast: Rate::per_second(10_000),
             arp: Rate::per_second(1_000),
             punt: Rate::per_second(1_000),
+            icmp: Rate::per_second(100),
         }
     }
 }
@@ -95,9 +100,9 @@ pub(crate) struct Storms {
 impl Storms {
     /// All buckets full.
     pub(crate) fn new(limits: StormLimits) -> Storms {
-        let StormLimits { broadcast, unknown_unicast, arp, punt } = limits;
+        let StormLimits { broadcast, unknown_unicast, arp, punt, icmp } = limits;
         Storms {
-            prices: [broadcast, unknown_unicast, arp, punt].map(Price::of),
+            prices: [broadcast, unknown_unicast, arp, punt, icmp].map(Price::of),
             full_at: std::iter::repeat_n([0; KINDS], limits::VIFS).collect(),
         }
     }

@@ -7,11 +7,13 @@ use arrayvec::ArrayVec;
 use port::{BURST, Burst, Frame, FramePool, Port, PortInfo};
 use tables::{Reader, VifId, VrfId};
 
+use crate::assembler::Assembler;
 use crate::counters::Counters;
 use crate::flow_hash::Seed;
 use crate::graph::{Cx, Graph, Spawned};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
 use crate::merge::Merger;
+use crate::mss::MssClamp;
 use crate::packet::Spread;
 use crate::ports::Ports;
 use crate::storm::Storms;
@@ -97,6 +99,8 @@ pub struct Worker {
     pub(crate) storms: Storms,
     pub(crate) spawned: Spawned,
     pub(crate) merger: Merger,
+    pub(crate) assembler: Assembler,
+    pub(crate) mss: MssClamp,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
 }
@@ -122,9 +126,14 @@ impl Worker {
             storms: &mut self.storms,
             spawned: &mut self.spawned,
             merger: &mut self.merger,
+            assembler: &mut self.assembler,
+            mss: self.mss,
             now,
         };
         self.graph.begin();
+        if cx.assembler.due() <= now {
+            cx.assembler.expire(cx.counters, cx.pool, now);
+        }
         let mut load = Load { burst: &mut self.burst, origins: &mut self.origins };
         let handed_over = take_parcels(&mut cx, &mut self.graph, &mut load, &mut self.inbox);
         let received = receive(&mut cx, &mut self.graph, &mut load);
@@ -168,6 +177,11 @@ impl Worker {
         self.ports.starved() || self.ports.bound().any(|port| port.poll_fd().is_none())
     }
 
+    /// When a turn is due even if nothing comes, for what waits here and is then to be dropped.
+    pub fn due(&self) -> Option<Tick> {
+        Some(self.assembler.due()).filter(|due| *due != Tick(u64::MAX))
+    }
+
     /// Gives every frame back and returns the closed ports. Call it after all workers have stopped taking turns: what a
     /// worker hands to one that has already closed is lost.
     pub fn close(mut self) -> Vec<Box<dyn Port>> {
@@ -183,6 +197,7 @@ impl Worker {
         for port in &mut ports {
             port.close(&mut self.pool);
         }
+        self.assembler.close(&mut self.pool);
         for ring in &mut self.inbox {
             while let Ok(parcel) = ring.pop() {
                 self.pool.give(parcel.into_frame());

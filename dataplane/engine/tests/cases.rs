@@ -154,8 +154,16 @@ fn h08_what_is_no_tunnel_of_ours_reaches_the_host_untouched() {
 fn h09_one_ttl_decrement_a_routed_packet_and_none_for_a_local_service() {
     each(|site| {
         let packets = capture("mk-H09-ttl.pcap");
-        let expire = [(DropReason::TrapNoIf, 1)];
-        site.exchange(&[(VIF3, numbered(&packets, 2))]).expect_drops(&expire);
+        let expired = site.exchange(&[(VIF3, numbered(&packets, 2))]);
+        expired.expect_drops(&[(DropReason::TtlExceeded, 1)]);
+        let [told] = expired.on(VIF3) else { panic!("{expired:?}") };
+        assert_eq!((&told[..6], &told[6..12]), (&MAC3.0[..], &Mac::GATEWAY.0[..]));
+        assert_eq!(
+            (&told[26..30], &told[30..34]),
+            (&tenant(1).octets()[..], &tenant(3).octets()[..])
+        );
+        assert_eq!(told[34..36], [11, 0], "time exceeded");
+        assert_eq!(told[42..], numbered(&packets, 2)[14..], "quotes what was sent, TTL and all");
         let two_tables = site.through(VIF3, numbered(&packets, 3), FABRIC);
         assert_eq!(ttl(&two_tables[46..]), 1);
         assert_eq!(two_tables[45], 1, "the label's TTL is the packet's");

@@ -211,20 +211,6 @@ fn a_packet_is_not_tunnelled_back_to_where_it_came_from() {
 }
 
 #[test]
-fn what_is_too_big_for_the_uplink_is_dropped_by_its_df_bit() {
-    each(|site| {
-        // 1500 - 20 - 8 - 4: the largest inner packet.
-        let fits = udp(MAC3, 3, 9, (1, 2), &[7; 1468 - 28]);
-        assert_eq!(site.through(VIF3, &fits, FABRIC).len(), 14 + 1500);
-        let mut large = udp(MAC3, 3, 9, (1, 2), &[7; 1469 - 28]);
-        large[20] = 0x40;
-        site.exchange(&[(VIF3, &large)]).expect_drops(&[(DropReason::TrapNoIf, 1)]);
-        large[20] = 0;
-        site.exchange(&[(VIF3, &large)]).expect_drops(&[(DropReason::InterfaceDrop, 1)]);
-    });
-}
-
-#[test]
 fn a_tunnel_without_a_neighbour_or_a_label_is_unusable() {
     each(|site| {
         site.put([

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
-use engine::{Rate, StormLimits};
+use engine::{MssClamp, Rate, Settings, StormLimits};
 
 /// The vRouter's forwarding engine: pinned poll-mode workers on AF_XDP, and the control socket they are told by.
 #[derive(Debug, Parser)]
@@ -58,21 +58,53 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1000, value_name = "RATE")]
     pub(crate) storm_punt: u32,
 
+    /// ICMP errors a second about packets of one interface's workload; 0: as many as there are.
+    #[arg(long, default_value_t = 100, value_name = "RATE")]
+    pub(crate) storm_icmp: u32,
+
+    /// Which TCP connections are told at their beginning what fits into a tunnel.
+    #[arg(long, value_enum, default_value_t = Clamp::Both, value_name = "WHICH")]
+    pub(crate) mss_clamp: Clamp,
+
     /// What to log on stderr, as `info` or `vrouterd=debug`; `RUST_LOG` says the same.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
 }
 
 impl Options {
-    /// What one interface may cause.
-    pub(crate) fn storm_limits(&self) -> StormLimits {
+    /// What the workers are told.
+    pub(crate) fn settings(&self) -> Settings {
+        let mss = match self.mss_clamp {
+            Clamp::Both => MssClamp::Both,
+            Clamp::FromWorkloads => MssClamp::FromWorkloads,
+            Clamp::ToWorkloads => MssClamp::ToWorkloads,
+            Clamp::Off => MssClamp::Off,
+        };
+        Settings { storms: self.storm_limits(), mss }
+    }
+
+    fn storm_limits(&self) -> StormLimits {
         StormLimits {
             broadcast: Rate::per_second(self.storm_broadcast),
             unknown_unicast: Rate::per_second(self.storm_unicast),
             arp: Rate::per_second(self.storm_arp),
             punt: Rate::per_second(self.storm_punt),
+            icmp: Rate::per_second(self.storm_icmp),
         }
     }
+}
+
+/// The directions of [`MssClamp`] by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Clamp {
+    /// Into tunnels and out of them.
+    Both,
+    /// Into tunnels.
+    FromWorkloads,
+    /// Out of tunnels.
+    ToWorkloads,
+    /// None.
+    Off,
 }
 
 /// CPU numbers, in the order given, without duplicates.
@@ -131,10 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn storm_limits_are_the_engines_unless_given() {
+    fn settings_are_the_engines_unless_given() {
         let parse = |args: &[&str]| Options::parse_from([&["vrouterd"], args].concat());
-        assert_eq!(parse(&[]).storm_limits(), StormLimits::default());
-        let limits = parse(&["--storm-arp", "50", "--storm-punt", "0"]).storm_limits();
+        assert_eq!(parse(&[]).settings(), Settings::default());
+        assert_eq!(parse(&["--mss-clamp", "to-workloads"]).settings().mss, MssClamp::ToWorkloads);
+        let limits = parse(&["--storm-arp", "50", "--storm-punt", "0"]).settings().storms;
         assert_eq!(limits.arp, Rate { per_second: 50, burst: 10 });
         assert_eq!(limits.punt.per_second, 0);
     }

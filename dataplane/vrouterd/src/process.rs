@@ -166,7 +166,7 @@ fn make_engine(options: &Options, cores: &[usize], heartbeat: &Heartbeat) -> Res
         seats.push(Seat { reader: publisher.reader(), pool: pools.pool(), wake });
         bells.push(bell);
     }
-    let (engine, workers) = Engine::limited(seats, Seed(random()), options.storm_limits());
+    let (engine, workers) = Engine::configured(seats, Seed(random()), options.settings());
     let stop = Arc::new(AtomicBool::new(false));
     let polling = if options.busy { Polling::Busy } else { Polling::Adaptive };
     let mut threads = Vec::new();

@@ -117,7 +117,7 @@ fn sleep(worker: &mut Worker, place: &Place, epoll: &mut Option<Epoll>, work: Wo
     } else if worker.must_poll() {
         SHORT
     } else {
-        LONG
+        LONG.min(until(worker.due(), now()))
     };
     beat(place, now());
     match epoll {
@@ -129,6 +129,11 @@ fn sleep(worker: &mut Worker, place: &Place, epoll: &mut Option<Epoll>, work: Wo
     }
     place.bell.quiet();
     worker.get_up();
+}
+
+/// How long it is until a turn is due.
+fn until(due: Option<Tick>, now: Duration) -> Duration {
+    due.map_or(LONG, |due| Duration::from_nanos(due.0).saturating_sub(now))
 }
 
 fn beat(place: &Place, now: Duration) {

@@ -18,6 +18,7 @@
 //! | `ipv4`, `ipv6` | `Ipv4`, `Ipv6`, the walk over extension headers |
 //! | `fragment` | `Cut`: a packet in pieces |
 //! | `icmp` | `IcmpError`: the message to a sender |
+//! | `mss` | the MSS option of TCP |
 //! | `transport` | `Udp`, `Tcp`, `Icmp` |
 //! | `tunnel` | `Gre`, `Mpls`, `Vxlan` |
 //! | [`checksum`] | sums, incremental updates, pseudo headers, completing unfinished checksums |
@@ -36,6 +37,7 @@ mod icmp;
 mod ipv4;
 mod ipv6;
 mod label;
+mod mss;
 mod neighbor;
 mod transport;
 mod tunnel;
@@ -49,6 +51,7 @@ pub use icmp::IcmpError;
 pub use ipv4::{Ipv4, protocol};
 pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Payload, MAX_EXTENSIONS, ipv6_payload};
 pub use label::{Label, LabelError, Vni};
+pub use mss::clamp_mss;
 pub use neighbor::{NeighborMessage, icmp6};
 pub use transport::{Icmp, Tcp, Udp, port};
 pub use tunnel::{Gre, Mpls, Vxlan};

@@ -161,6 +161,11 @@ pub struct Vif {
     pub ip: Option<Ipv4Addr>,
     /// Its (workload's) IPv6 address, if any.
     pub ip6: Option<Ipv6Addr>,
+    /// The IPv4 gateway of its workload's network: who tells the workload that a packet was too big or its TTL ran out.
+    /// Without one such packets go to the agent.
+    pub gateway: Option<Ipv4Addr>,
+    /// The IPv6 gateway, likewise.
+    pub gateway6: Option<Ipv6Addr>,
     /// L3 MTU in bytes.
     pub mtu: u16,
     /// Flags as given.
@@ -212,6 +217,8 @@ impl Vif {
             mac: Mac::ZERO,
             ip: None,
             ip6: None,
+            gateway: None,
+            gateway6: None,
             mtu: Vif::MTU,
             flags: VifFlags::L3.with(VifFlags::L2),
             next_hop: None,

@@ -322,6 +322,8 @@ impl Build<'_> {
             mac: Mac::GATEWAY,
             ip: workload.inet.map(|host| host.address),
             ip6: workload.inet6.map(|host| host.address),
+            gateway: workload.inet.map(|host| host.subnet.gateway),
+            gateway6: workload.inet6.map(|host| host.subnet.gateway),
             mtu: attachment.mtu,
             flags: if floods { flags.with(VifFlags::UNKNOWN_UNICAST_FLOOD) } else { flags },
             next_hop: Some(l3),

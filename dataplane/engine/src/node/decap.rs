@@ -2,14 +2,15 @@
 //! is (reference dataplane.md section 7.7): it is never guessed from the payload's first bits.
 
 use tables::{DropReason, FibNextHop, HopEntry, NhFamily, NhFlags, NhId};
-use wire::{Gre, Ipv4, Label, Mpls, Udp, Vxlan, ethertype, protocol};
+use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mpls, Udp, Vxlan, ethertype, protocol};
 
 use super::flood::{CONTROL_WORD, EDGE_BLOCK};
 use crate::flow_hash::inner_hash;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::hand_off::WorkerId;
 use crate::inspect;
-use crate::packet::{Cast, Layer, Packet, Spread, Trap};
+use crate::mss;
+use crate::packet::{Cast, Fragment, Layer, Packet, Spread, Trap};
 
 /// Has no state.
 #[derive(Default)]
@@ -18,7 +19,7 @@ pub(crate) struct Decap;
 impl Node for Decap {
     const ID: NodeId = NodeId::Decap;
     const EDGES: &'static [NodeId] =
-        &[NodeId::NextHop, NodeId::HandOff, NodeId::Punt, NodeId::Drop];
+        &[NodeId::NextHop, NodeId::Assemble, NodeId::HandOff, NodeId::Punt, NodeId::Drop];
 
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
@@ -174,7 +175,7 @@ fn enter(
             packet.meta.layer = Layer::L3;
             packet.meta.cast = Cast::Unicast;
             inspect::ip(packet)?;
-            return Ok(Next::NextHop);
+            return Ok(inside(cx, packet));
         }
     };
     if let Some(label) = label {
@@ -182,7 +183,46 @@ fn enter(
     }
     packet.meta.layer = Layer::L2;
     inspect::ethernet(packet, DropReason::InvalidPacket)?;
-    Ok(Next::NextHop)
+    Ok(inside(cx, packet))
+}
+
+/// What was inside goes to its next hop, but for fragments, which go in order.
+#[inline]
+fn inside(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
+    if mss::may_be_syn(packet) {
+        mss::out_of_tunnel(cx, packet);
+    }
+    match packet.meta.fragment {
+        Fragment::Whole => Next::NextHop,
+        Fragment::Head | Fragment::Later => fragment(cx, packet),
+    }
+}
+
+/// All fragments of a datagram meet on one worker, that of its addresses; the frame is handed to it as it came in.
+#[inline(never)]
+fn fragment(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
+    if cx.workers.count() > 1 && packet.meta.spread == Spread::Allowed {
+        let hash = inner_hash(packet.network(), cx.seed);
+        let worker = hash.map_or(cx.workers.own(), |hash| cx.workers.for_hash(hash));
+        if worker != cx.workers.own() {
+            return match restore(packet) {
+                Some(()) => Next::HandOff(worker),
+                None => Next::Drop(DropReason::Fragments),
+            };
+        }
+    }
+    Next::Assemble
+}
+
+/// Puts the outer headers back, which are still in front, and what was cut off as padding behind.
+fn restore(packet: &mut Packet<'_>) -> Option<()> {
+    packet.frame.rewind();
+    let outer = packet.frame.data().get(Ethernet::LEN..)?;
+    let length = match outer.first()? >> 4 {
+        6 => Ipv6::LEN + usize::from(Ipv6::parse(outer)?.0.payload_length()),
+        _ => usize::from(Ipv4::parse(outer)?.0.total_length()),
+    };
+    packet.frame.set_len(Ethernet::LEN + length).ok()
 }
 
 /// What named the next hop.

@@ -5,9 +5,11 @@ mod special;
 use tables::{DropReason, Endpoints, Fib, FibNextHop, OuterHeader, TunnelEncap, TunnelHop, VifId};
 use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan, ethertype};
 
+use super::fragment;
 use crate::flow_hash::{entropy_port, flow_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Addresses, Cast, Layer, Packet, Protocol, Trap};
+use crate::mss;
+use crate::packet::{Addresses, Layer, Packet, Protocol};
 use crate::segment;
 
 /// Remembers the uplink, and counts ids for outer headers whose payload has none to copy.
@@ -26,7 +28,8 @@ struct Uplink {
 
 impl Node for Encap {
     const ID: NodeId = NodeId::Encap;
-    const EDGES: &'static [NodeId] = &[NodeId::VifTx, NodeId::NextHop, NodeId::Punt, NodeId::Drop];
+    const EDGES: &'static [NodeId] =
+        &[NodeId::VifTx, NodeId::NextHop, NodeId::Fragment, NodeId::Icmp, NodeId::Drop];
 
     fn begin(&mut self) {
         self.uplink = None;
@@ -56,6 +59,9 @@ impl Encap {
         hop: &TunnelHop,
     ) -> Result<(), Next> {
         let mtu = self.way_out(cx, packet, hop)?;
+        if mss::may_be_syn(packet) {
+            mss::into_tunnel(cx, packet, hop, mtu);
+        }
         match (&hop.endpoints, hop.encap) {
             (Endpoints::V4 { .. }, TunnelEncap::MplsOverUdp) => {
                 self.over_v4::<MplsOverUdp, 46>(cx, packet, hop, mtu)
@@ -64,7 +70,7 @@ impl Encap {
                 self.over_v4::<MplsOverGre, 42>(cx, packet, hop, mtu)
             }
             (Endpoints::V4 { .. }, TunnelEncap::VxlanL3(mac)) => {
-                inner_ethernet(packet, mac, self.uplink(cx, hop.vif)?)?;
+                inner_ethernet(packet, mac, self.uplink(cx, hop.vif)?, VXLAN_OVER_V4)?;
                 self.over_v4::<VxlanOverUdp, 50>(cx, packet, hop, mtu)
             }
             (Endpoints::V4 { .. }, TunnelEncap::Vxlan) => {
@@ -77,7 +83,7 @@ impl Encap {
                 self.over_v6::<MplsOverGre>(cx, packet, hop, mtu)
             }
             (Endpoints::V6 { .. }, TunnelEncap::VxlanL3(mac)) => {
-                inner_ethernet(packet, mac, self.uplink(cx, hop.vif)?)?;
+                inner_ethernet(packet, mac, self.uplink(cx, hop.vif)?, VXLAN_OVER_V6)?;
                 self.over_v6::<VxlanOverUdp>(cx, packet, hop, mtu)
             }
             (Endpoints::V6 { .. }, TunnelEncap::Vxlan) => {
@@ -197,6 +203,10 @@ fn find_label(fib: &Fib, packet: &mut Packet<'_>) -> Next {
     (meta.nh, meta.label) = (hit.nh, hit.label);
     Next::NextHop
 }
+
+/// Outer IP, UDP and VXLAN header.
+const VXLAN_OVER_V4: usize = Ipv4::LEN + Udp::LEN + Vxlan::LEN;
+const VXLAN_OVER_V6: usize = Ipv6::LEN + Udp::LEN + Vxlan::LEN;
 
 const IPV4_HEADER: u16 = 20;
 const IPV6_HEADER: u16 = 40;
@@ -332,12 +342,22 @@ fn longer(packet: &mut Packet<'_>, headers: usize, less: u16, mtu: u16) -> Resul
 
 /// Makes a routed packet a frame to travel in VXLAN: from the uplink's MAC to the far router's (section 7.3).
 #[inline]
-fn inner_ethernet(packet: &mut Packet<'_>, mac: Mac, uplink: &Uplink) -> Result<(), DropReason> {
+fn inner_ethernet(
+    packet: &mut Packet<'_>,
+    mac: Mac,
+    uplink: &Uplink,
+    headers: usize,
+) -> Result<(), Next> {
     if packet.meta.layer == Layer::L2 {
-        return Err(DropReason::InvalidNh);
+        return Err(Next::Drop(DropReason::InvalidNh));
     }
     if uplink.mac.is_zero() {
-        return Err(DropReason::InterfaceDrop);
+        return Err(Next::Drop(DropReason::InterfaceDrop));
+    }
+    // Before its own Ethernet header goes, with which it may have to be answered.
+    let (headers, less) = (headers + Ethernet::LEN, packet.meta.network);
+    if headers + packet.frame.len() - usize::from(less) > usize::from(uplink.mtu) {
+        longer(packet, headers, less, uplink.mtu)?;
     }
     let ethertype = match packet.meta.protocol {
         Protocol::Ipv6 => ethertype::IPV6,
@@ -347,28 +367,16 @@ fn inner_ethernet(packet: &mut Packet<'_>, mac: Mac, uplink: &Uplink) -> Result<
     let room = room.map_err(|_| DropReason::Push)?;
     packet.meta.network = INNER_NETWORK;
     packet.meta.layer = Layer::L2;
-    Ethernet::new(mac, uplink.mac, ethertype).emit(room).ok_or(DropReason::Push)
+    Ethernet::new(mac, uplink.mac, ethertype).emit(room).ok_or(Next::Drop(DropReason::Push))
 }
 
 /// Where the network header is behind a new inner Ethernet header.
 const INNER_NETWORK: u16 = 14;
 
-/// Larger than the uplink carries. With DF, and always for IPv6, the sender is to be told what would fit: the uplink's
-/// MTU without `headers` and without what is carried in front of the IP header. Without DF the packet is to be
-/// fragmented, which the graph does not do yet; the reference names a failed fragmentation `InterfaceDrop`. (Section 15.)
+/// Larger than the uplink carries: what would fit is the uplink's MTU without `headers` and without what is carried in
+/// front of the IP header (section 15.2).
 #[cold]
-fn too_big(packet: &Packet<'_>, headers: usize, less: u16, mtu: u16) -> Next {
-    let network = packet.network();
-    let dont_fragment = match packet.meta.protocol {
-        Protocol::Ipv4 => Ipv4::parse(network).is_some_and(|(ip, _)| ip.dont_fragment()),
-        Protocol::Ipv6 => true,
-        Protocol::Arp | Protocol::Other => false,
-    };
+fn too_big(packet: &mut Packet<'_>, headers: usize, less: u16, mtu: u16) -> Next {
     let carried = headers + usize::from(packet.meta.network.saturating_sub(less));
-    let mtu = mtu.saturating_sub(u16::try_from(carried).unwrap_or(u16::MAX));
-    match (dont_fragment, packet.meta.cast) {
-        (true, Cast::Group) => Next::Drop(DropReason::McastDfBit),
-        (true, Cast::Unicast) => Next::Punt(Trap::HandleDf { mtu }),
-        (false, _) => Next::Drop(DropReason::InterfaceDrop),
-    }
+    fragment::too_big(packet, usize::from(mtu).saturating_sub(carried))
 }

@@ -1,12 +1,15 @@
 //! The steps of the graph, one a file. A node looks at a packet and says where it goes; it calls no other node.
 
+mod assemble;
 mod bridge;
 mod control;
 mod decap;
 mod drop;
 mod encap;
 mod flood;
+mod fragment;
 mod hand_off;
+mod icmp;
 mod next_hop;
 mod parse;
 mod punt;
@@ -15,13 +18,16 @@ mod tunnel_error;
 mod vif_rx;
 mod vif_tx;
 
+pub(crate) use assemble::{Assemble, Hold};
 pub(crate) use bridge::Bridge;
 pub(crate) use control::Control;
 pub(crate) use decap::Decap;
 pub(crate) use drop::Drop;
 pub(crate) use encap::Encap;
 pub(crate) use flood::Flood;
+pub(crate) use fragment::Fragment;
 pub(crate) use hand_off::HandOff;
+pub(crate) use icmp::Icmp;
 pub(crate) use next_hop::NextHop;
 pub(crate) use parse::Parse;
 pub(crate) use punt::Punt;

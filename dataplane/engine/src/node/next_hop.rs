@@ -5,18 +5,30 @@ use wire::{Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
 use super::control;
 use super::flood::put_control_word;
+use super::fragment;
 use super::tunnel_error::is_about_tunnel;
 use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
+use crate::segment;
 
 /// How often a packet may be looked up again before it is called a loop.
 const MAX_PASSES: u8 = 4;
 
-/// Remembers the last tunnel, so that it is not looked up for each packet: next hop 0, which discards, is none.
+/// Remembers the last tunnel and the last interface, so that they are not looked up for each packet: next hop 0, which
+/// discards, is none.
 #[derive(Default)]
 pub(crate) struct NextHop {
     tunnel: NhId,
+    last: Option<Delivery>,
+}
+
+/// What delivering to an interface needs to know of it.
+#[derive(Clone, Copy)]
+struct Delivery {
+    vif: VifId,
+    /// L3 MTU in bytes.
+    mtu: usize,
 }
 
 impl Node for NextHop {
@@ -29,12 +41,15 @@ impl Node for NextHop {
         NodeId::Bridge,
         NodeId::Control,
         NodeId::VifTx,
+        NodeId::Fragment,
+        NodeId::Icmp,
         NodeId::Punt,
         NodeId::Drop,
     ];
 
     fn begin(&mut self) {
         self.tunnel = NhId(0);
+        self.last = None;
     }
 
     #[inline]
@@ -49,16 +64,58 @@ impl Node for NextHop {
                 into_tunnel(packet)
             }
             FibNextHop::Encap { vif, rewrite, family, leaf } => {
+                let to = self.delivery(cx, *vif);
                 let result = match family {
-                    NhFamily::Bridge if *leaf => deliver_to_leaf(cx, packet, *vif),
-                    NhFamily::Bridge => deliver_frame(packet, *vif),
-                    _ => deliver_packet(packet, *vif, rewrite),
+                    NhFamily::Bridge if *leaf => deliver_to_leaf(cx, packet, to),
+                    NhFamily::Bridge => deliver_frame(packet, to),
+                    _ => deliver_packet(packet, to, rewrite),
                 };
                 result.unwrap_or_else(|other| other)
             }
             other => other_than_delivery(cx, packet, other),
         }
     }
+}
+
+impl NextHop {
+    #[inline]
+    fn delivery(&mut self, cx: &Cx<'_>, vif: VifId) -> Delivery {
+        match self.last {
+            Some(last) if last.vif == vif => last,
+            _ => *self.last.insert(delivery(cx, vif)),
+        }
+    }
+}
+
+/// Only workloads' interfaces have an MTU to keep here: what leaves by others without a tunnel is their device's to judge
+/// (reference dataplane.md section 15.3).
+#[inline(never)]
+fn delivery(cx: &Cx<'_>, vif: VifId) -> Delivery {
+    let mtu = match cx.fib.vif(vif) {
+        Some(found) if matches!(found.kind, VifKind::Virtual | VifKind::VirtualVlan) => {
+            usize::from(found.mtu)
+        }
+        _ => usize::MAX,
+    };
+    Delivery { vif, mtu }
+}
+
+/// Whether the packet is no larger than the interface carries; a train is judged by its segments.
+#[inline]
+fn fits(packet: &mut Packet<'_>, to: Delivery) -> Result<(), Next> {
+    match packet.frame.len() - usize::from(packet.meta.network) > to.mtu {
+        false => Ok(()),
+        true => longer(packet, to.mtu),
+    }
+}
+
+#[cold]
+fn longer(packet: &mut Packet<'_>, mtu: usize) -> Result<(), Next> {
+    let network = usize::from(packet.meta.network);
+    if packet.frame.is_large() && segment::fit(packet.frame, network, mtu) {
+        return Ok(());
+    }
+    Err(fragment::too_big(packet, mtu))
 }
 
 #[inline]
@@ -100,7 +157,8 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
     }
 }
 
-/// Takes the hop off that routing owes. At 0 the packet is trapped for a "time exceeded" (section 6.1). The original leaves the IPv6 hop limit alone; RFC 8200 does not.
+/// Takes the hop off that routing owes. At 0 its sender is told ("time exceeded", section 6.1). The original leaves the
+/// IPv6 hop limit alone; RFC 8200 does not.
 #[inline]
 fn spend_hop(packet: &mut Packet<'_>) -> Result<(), Next> {
     if packet.meta.hop == Hop::Done {
@@ -117,13 +175,19 @@ fn spend_hop(packet: &mut Packet<'_>) -> Result<(), Next> {
         Protocol::Arp | Protocol::Other => None,
     };
     match ttl {
-        Some(0) => Err(Next::Punt(Trap::ZeroTtl)),
+        Some(0) => Err(expired(packet)),
         Some(ttl) => {
             packet.meta.ttl = ttl;
             Ok(())
         }
         None => Err(Next::Drop(DropReason::InvalidProtocol)),
     }
+}
+
+#[cold]
+fn expired(packet: &mut Packet<'_>) -> Next {
+    packet.meta.trap = Trap::ZeroTtl;
+    Next::Icmp
 }
 
 fn another_pass(packet: &mut Packet<'_>) -> bool {
@@ -133,17 +197,17 @@ fn another_pass(packet: &mut Packet<'_>) -> bool {
 
 /// Encap, family Bridge, to a leaf of an E-tree: not from another leaf.
 #[cold]
-fn deliver_to_leaf(cx: &Cx<'_>, packet: &mut Packet<'_>, vif: VifId) -> Result<Next, Next> {
+fn deliver_to_leaf(cx: &Cx<'_>, packet: &mut Packet<'_>, to: Delivery) -> Result<Next, Next> {
     let from = cx.fib.vif(packet.meta.rx_vif).filter(|_| packet.meta.is_from_workload());
     match from.is_some_and(|from| from.flags.is_leaf()) {
         true => Err(Next::Drop(DropReason::LeafToLeaf)),
-        false => deliver_frame(packet, vif),
+        false => deliver_frame(packet, to),
     }
 }
 
 /// Encap, family Bridge: the frame as it is.
 #[inline]
-fn deliver_frame(packet: &mut Packet<'_>, vif: VifId) -> Result<Next, Next> {
+fn deliver_frame(packet: &mut Packet<'_>, to: Delivery) -> Result<Next, Next> {
     if packet.meta.layer == Layer::L3 {
         // Only a frame can be bridged; what a label or a route brought here has no Ethernet header of its own.
         return Err(Next::Drop(DropReason::InvalidProtocol));
@@ -154,13 +218,14 @@ fn deliver_frame(packet: &mut Packet<'_>, vif: VifId) -> Result<Next, Next> {
         packet.meta.marks = packet.meta.marks.with(Marks::DELIVERED);
         return Ok(Next::Control);
     }
-    packet.meta.tx_vif = vif;
+    fits(packet, to)?;
+    packet.meta.tx_vif = to.vif;
     Ok(Next::VifTx)
 }
 
 /// Encap, family Inet: the rewrite in front, its EtherType by IP version.
 #[inline]
-fn deliver_packet(packet: &mut Packet<'_>, vif: VifId, rewrite: &[u8; 14]) -> Result<Next, Next> {
+fn deliver_packet(packet: &mut Packet<'_>, to: Delivery, rewrite: &[u8; 14]) -> Result<Next, Next> {
     let ethertype = match packet.meta.protocol {
         Protocol::Ipv4 => ethertype::IPV4,
         Protocol::Ipv6 => ethertype::IPV6,
@@ -168,14 +233,15 @@ fn deliver_packet(packet: &mut Packet<'_>, vif: VifId, rewrite: &[u8; 14]) -> Re
     };
     spend_hop(packet)?;
     if packet.meta.marks.contains(Marks::DIAG) {
-        return Err(Next::Punt(Trap::Diag { vif }));
+        return Err(Next::Punt(Trap::Diag { vif: to.vif }));
     }
+    fits(packet, to)?;
     // The header in place of what is in front of the packet; no node reads offsets after this.
     let header = packet.frame.replace(packet.meta.network).map_err(|_| DropReason::Push)?;
     *header = *rewrite;
     let [.., high, low] = header;
     [*high, *low] = ethertype.to_be_bytes();
-    packet.meta.tx_vif = vif;
+    packet.meta.tx_vif = to.vif;
     Ok(Next::VifTx)
 }
 

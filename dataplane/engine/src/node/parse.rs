@@ -39,6 +39,7 @@ impl Node for Parse {
         NodeId::Decap,
         NodeId::NextHop,
         NodeId::VifTx,
+        NodeId::Assemble,
         NodeId::Drop,
     ];
 
@@ -61,6 +62,9 @@ impl Node for Parse {
         }
         match packet.meta.rx_kind {
             VifKind::Virtual | VifKind::VirtualVlan => {
+                if packet.meta.fragment != Fragment::Whole {
+                    return Next::Assemble;
+                }
                 inspect::complete_checksum(packet);
                 Next::Bridge
             }

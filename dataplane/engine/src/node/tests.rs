@@ -13,12 +13,14 @@ use tables::{
 use wire::Mac;
 
 use super::{Bridge, Control, Decap, Encap, NextHop, Parse, Route, VifRx};
+use crate::assembler::Assembler;
 use crate::counters::{CounterReader, Counters};
 use crate::flow_hash::Seed;
 use crate::graph::{Cx, Next, Node, Spawned};
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::inspect;
 use crate::merge::Merger;
+use crate::mss::MssClamp;
 use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread, Trap};
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
@@ -52,6 +54,7 @@ struct Desk {
     storms: Storms,
     spawned: Spawned,
     merger: Merger,
+    assembler: Assembler,
 }
 
 impl Desk {
@@ -109,6 +112,7 @@ impl Desk {
             storms: Storms::new(StormLimits::default()),
             spawned: Spawned::new(),
             merger: Merger::default(),
+            assembler: Assembler::new(Seed(1), 8, 1),
         }
     }
 
@@ -126,6 +130,8 @@ impl Desk {
             storms: &mut self.storms,
             spawned: &mut self.spawned,
             merger: &mut self.merger,
+            assembler: &mut self.assembler,
+            mss: MssClamp::Both,
             now: Tick(0),
         };
         node.begin();

@@ -129,7 +129,7 @@ fn network(frame: &[u8]) -> &[u8] {
 }
 
 /// A frame without padding behind its IP packet.
-fn frame_of(frame: &[u8]) -> &[u8] {
+pub(crate) fn frame_of(frame: &[u8]) -> &[u8] {
     let Some(found) = wire::ethernet_payload(frame) else { return frame };
     match found.ethertype {
         wire::ethertype::IPV4 | wire::ethertype::IPV6 => {

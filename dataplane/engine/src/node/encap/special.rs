@@ -11,6 +11,7 @@ use wire::{Label, Mpls};
 use super::{Encap, MplsOverGre, MplsOverUdp, Payload, outer_length};
 use crate::flow_hash::flow_hash;
 use crate::graph::{Cx, Next};
+use crate::mss::{self, TRANSPORT_LABEL};
 use crate::packet::{Addresses, Layer, Packet};
 
 impl Encap {
@@ -48,6 +49,9 @@ impl Encap {
         transport: Label,
     ) -> Result<(), Next> {
         let mtu = self.way_out(cx, packet, hop)?;
+        if mss::may_be_syn(packet) {
+            mss::into_tunnel(cx, packet, hop, mtu.saturating_sub(TRANSPORT_LABEL));
+        }
         let bottom = MplsOverUdp::shim(packet)?;
         let less = MplsOverUdp::in_front(packet)?;
         // Judged while the packet is still as it came: it may have to be answered.
