@@ -218,7 +218,7 @@ mod tests {
         bytes[0] = 0x40 | u8::try_from(5 + options.len() / 4).unwrap();
         bytes[4..6].copy_from_slice(&0x4d00u16.to_be_bytes());
         bytes.extend(options);
-        bytes.extend((0..payload).map(|i| (i * 7 % 251) as u8));
+        bytes.extend((0..payload).map(|i| u8::try_from(i * 7 % 251).unwrap()));
         bytes
     }
 
@@ -227,7 +227,7 @@ mod tests {
         let length = u16::try_from(chain.len() + payload).unwrap();
         let mut bytes = Ipv6::new(local, local, first, 64, length).bytes().to_vec();
         bytes.extend(chain);
-        bytes.extend((0..payload).map(|i| (i * 7 % 251) as u8));
+        bytes.extend((0..payload).map(|i| u8::try_from(i * 7 % 251).unwrap()));
         bytes
     }
 

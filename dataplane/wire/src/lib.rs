@@ -24,6 +24,7 @@
 //! | [`checksum`] | sums, incremental updates, pseudo headers, completing unfinished checksums |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::disallowed_types, reason = "tests may allocate"))]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 mod address;

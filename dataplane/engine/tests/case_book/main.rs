@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_types, reason = "tests read files")]
 
 mod bench;
+mod cases;
 mod fabric;
 mod judge;
 mod made;
@@ -43,9 +44,27 @@ fn main() {
         let names: Vec<&str> = rows.iter().map(|row| row.capture).collect();
         move || complete(&names)
     })];
+    trials.extend(cases(&rows));
     trials.extend(rows.into_iter().map(trial));
     quiet_where_a_failure_is_expected();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// Each case by its number, with how many tests show it.
+fn cases(rows: &[Row]) -> Vec<Trial> {
+    let mut captures: Vec<&str> = rows.iter().map(|row| row.capture).collect();
+    captures.extend(BGP_CASES);
+    let sources = cases::sources();
+    let trial = |case: &cases::Case| {
+        let evidence = case.evidence(&captures, &sources);
+        let partly = case.partly.map_or(String::new(), |rest| format!("; partly: {rest}"));
+        let waits = rows.iter().filter(|row| row.is_of(case.number)).find_map(|row| row.until);
+        let waits = waits.map_or(String::new(), |reason| format!(" [to come: {reason}]"));
+        let tests = evidence.as_ref().copied().unwrap_or(0);
+        let name = format!("H{:02}: {}: {tests} tests{partly}{waits}", case.number, case.scenario);
+        Trial::test(name, move || evidence.map(drop).map_err(Failed::from))
+    };
+    cases::CASES.iter().map(trial).collect()
 }
 
 fn trial(row: Row) -> Trial {
@@ -57,6 +76,10 @@ fn trial(row: Row) -> Trial {
     };
     Trial::test(name, move || check(&row, &packets))
 }
+
+/// Captures of cases whose rows are tests of `proto`.
+const BGP_CASES: [&str; 4] =
+    ["mk-H30-asn4", "mk-H31-evpn-label", "mk-H32-evpn-type5", "mk-H33-rtc"];
 
 thread_local! {
     /// The row that runs on this thread is expected to fail.

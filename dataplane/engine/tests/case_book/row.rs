@@ -95,6 +95,11 @@ impl Row {
         Row { until: Some(reason), ..self }
     }
 
+    /// Whether it is the capture of a case.
+    pub(crate) fn is_of(&self, case: u8) -> bool {
+        self.capture.starts_with(&format!("mk-H{case:02}-"))
+    }
+
     /// One worker, then two.
     pub(crate) fn run(&self, packets: &[Vec<u8>]) {
         each(|site| {

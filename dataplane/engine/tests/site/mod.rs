@@ -636,7 +636,7 @@ pub fn assert_sums(ip: &[u8]) {
 // ------------------------------------------------------------------------------------------------------ captures
 
 /// The workspace this crate is in; `file!` and the shared folder are found from it.
-fn workspace() -> &'static Path {
+pub fn workspace() -> &'static Path {
     let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     folders.find(|folder| folder.join("Cargo.lock").is_file()).expect("the crate is in a workspace")
 }
