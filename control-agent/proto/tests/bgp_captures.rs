@@ -129,6 +129,7 @@ const CAPTURES: &[(&str, &str, fn(&Seen))] = &[
             .filter(|update| !update.announced.is_empty())
             .map(|update| {
                 let route = &update.announced[0];
+                assert!(matches!(route.key.destination, Destination::Station { .. }));
                 let encapsulation = route.attributes.encapsulations[0];
                 route.label(encapsulation)
             })

@@ -20,6 +20,8 @@ mod epochs;
 mod places;
 mod publisher;
 mod refusal;
+#[cfg(test)]
+mod requests_tests;
 mod route_log;
 mod rows;
 
