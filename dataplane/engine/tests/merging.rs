@@ -286,3 +286,16 @@ fn a_train_that_a_full_port_refuses_is_counted_as_the_segments_it_was() {
         site.close();
     }
 }
+
+#[test]
+fn joining_segments_allocates_nothing() {
+    each(|site| {
+        let last = site.workers.len() - 1;
+        let packets = (0..40).map(|i| Tcp::new(1000 * i, 1000).tunnelled()).collect();
+        site.add_port(FABRIC, 0, Box::new(Mill::new(packets, None, false)));
+        site.add_port(VIF3, last, Box::new(Mill::new(Vec::new(), None, true)));
+        assert_eq!(allocations_of_turns(site), 0);
+        assert!(site.counters.gros(RED) >= 40 * 300, "{}", site.counters.gros(RED));
+        assert_eq!(site.counters.drops().total(), 0);
+    });
+}

@@ -354,6 +354,21 @@ fn segments_that_a_full_port_or_an_empty_pool_has_no_room_for_are_counted() {
     }
 }
 
+#[test]
+fn cutting_trains_allocates_nothing() {
+    each(|site| {
+        let last = site.workers.len() - 1;
+        let sent = tcp4(9, ACK, true, &payload(30_000), 1000);
+        let source = Mill::new(vec![sent.frame.clone(); 4], Some(sent.train), false);
+        site.add_port(VIF3, last, Box::new(source));
+        site.add_port(FABRIC, 0, Box::new(Mill::new(Vec::new(), None, false)));
+        assert_eq!(allocations_of_turns(site), 0);
+        let sent = site.counters.vif(FABRIC).tx_packets;
+        assert!(sent > 30 * 4 * 300, "{sent}");
+        assert_eq!(site.counters.drops().total(), 0);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

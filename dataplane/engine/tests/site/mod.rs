@@ -98,6 +98,85 @@ impl Port for SendOnly {
     }
 }
 
+/// Offers the same packets in every turn, each in a fresh frame, and swallows what is sent: nothing here allocates.
+pub struct Mill {
+    pub packets: Vec<Vec<u8>>,
+    /// What is known of each, if they are trains.
+    pub train: Option<Train>,
+    pub takes_trains: bool,
+    sent: Vec<Frame>,
+}
+
+impl Mill {
+    pub fn new(packets: Vec<Vec<u8>>, train: Option<Train>, takes_trains: bool) -> Mill {
+        Mill { packets, train, takes_trains, sent: Vec::with_capacity(4096) }
+    }
+}
+
+impl Port for Mill {
+    fn name(&self) -> &str {
+        "mill"
+    }
+
+    fn receive(&mut self, pool: &mut FramePool, burst: &mut Burst) -> usize {
+        let before = burst.len();
+        for packet in self.packets.iter().take(burst.remaining_capacity()) {
+            let frame = if self.train.is_some() { pool.take_large() } else { pool.take() };
+            let Some(mut frame) = frame else { break };
+            frame.fill(packet).unwrap();
+            frame.set_train(self.train.as_ref());
+            burst.push(frame);
+        }
+        burst.len() - before
+    }
+
+    fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
+        let refused = frame.train().is_some() && !self.takes_trains;
+        if refused || self.sent.len() == self.sent.capacity() {
+            return Err(frame);
+        }
+        self.sent.push(frame);
+        Ok(())
+    }
+
+    fn flush(&mut self, pool: &mut FramePool) {
+        self.sent.drain(..).for_each(|frame| pool.give(frame));
+    }
+
+    fn close(&mut self, pool: &mut FramePool) {
+        self.flush(pool);
+    }
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn outstanding(&self) -> usize {
+        self.sent.len()
+    }
+
+    fn takes_trains(&self) -> bool {
+        self.takes_trains
+    }
+
+    fn info(&self) -> PortInfo {
+        PortInfo::default()
+    }
+}
+
+/// What this thread allocates in some turns of all workers; the first ones, which move frames into place, are not counted.
+pub fn allocations_of_turns(site: &mut Site) -> u64 {
+    let mut now = 0;
+    let mut turns = |count| {
+        for _ in 0..count {
+            now += 1_000_000_000;
+            site.workers.iter_mut().for_each(|worker| drop(worker.turn(Tick(now))));
+        }
+    };
+    turns(100);
+    allocation_counter::measure(|| turns(300)).count_total
+}
+
 /// What an exchange brought.
 #[derive(Debug)]
 pub struct Outcome {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use engine::WorkerId;
 use port::{
-    FramePool, FramePools, Heartbeat, Offloads, Port, PortMode, SocketPort, Tap, TapPort, TapWatch,
-    Umem, XskConfig, XskDevice,
+    FramePool, FramePools, Heartbeat, LargePackets, Offloads, Port, PortMode, SocketPort, Tap,
+    TapPort, TapWatch, Umem, XskConfig, XskDevice,
 };
 use sys::ethtool::LinkSpeed;
 use tables::{Transport, Vif, VifKind, limits};
@@ -196,6 +196,9 @@ fn open_queue(
         VifKind::Physical => XskConfig::uplink(queue),
         _ => XskConfig::workload(queue),
     };
+    if ground.pools.large_capacity() == 0 {
+        config.large_packets = LargePackets::Never;
+    }
     config.receive_frames = share(config.receive_frames, free_plain_frames(&ground.pools))
         .ok_or_else(|| {
             format!("{}: packet buffers are used up; start with more --frames", order.device)

@@ -74,6 +74,12 @@ pub(crate) fn program(here: &Side, there: &Side, tunnel: Tunnel) -> Vec<Op> {
     objects.into_iter().map(Op::Put).collect()
 }
 
+/// The uplink with another MTU.
+pub(crate) fn uplink_mtu(here: &Side, mtu: u16) -> Vec<Op> {
+    let uplink = vif(UPLINK, &here.uplink, VifKind::Physical, VrfId(0));
+    vec![Op::Put(Object::Vif(Vif { mac: here.uplink_mac, mtu, ..uplink }))]
+}
+
 /// vhost0, the workload as seen from the host, and the host as seen from the workload.
 pub(crate) fn host(mac: Mac, workload: Ipv4Addr, host: Ipv4Addr) -> Vec<Op> {
     let proxy = RouteFlags::ARP_PROXY;
