@@ -9,22 +9,14 @@ use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::process::{Command, Stdio};
 
-use engine::Tick;
 use port::ReplayPort;
 use site::*;
 use tables::VifId;
 
 /// Turns both workers many times over traffic of every kind and counts what this thread allocates meanwhile.
 fn allocations(site: &mut Site, turns: Range<u64>) -> u64 {
-    let info = allocation_counter::measure(|| {
-        for turn in turns {
-            for worker in &mut site.workers {
-                // A second apart: no storm.
-                worker.turn(Tick(turn * 1_000_000_000));
-            }
-        }
-    });
-    info.count_total
+    // A second apart: no storm.
+    allocation_counter::measure(|| site.turn_at(turns)).count_total
 }
 
 #[test]

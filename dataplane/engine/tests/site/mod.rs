@@ -164,19 +164,6 @@ impl Port for Mill {
     }
 }
 
-/// What this thread allocates in some turns of all workers; the first ones, which move frames into place, are not counted.
-pub fn allocations_of_turns(site: &mut Site) -> u64 {
-    let mut now = 0;
-    let mut turns = |count| {
-        for _ in 0..count {
-            now += 1_000_000_000;
-            site.workers.iter_mut().for_each(|worker| drop(worker.turn(Tick(now))));
-        }
-    };
-    turns(100);
-    allocation_counter::measure(|| turns(300)).count_total
-}
-
 /// What an exchange brought.
 #[derive(Debug)]
 pub struct Outcome {
@@ -372,6 +359,15 @@ impl Site {
     /// Lets time pass, in nanoseconds.
     pub fn pass(&mut self, nanoseconds: u64) {
         self.clock += nanoseconds;
+    }
+
+    /// Turns all workers, a second apart.
+    pub fn turn_at(&mut self, seconds: std::ops::Range<u64>) {
+        for second in seconds {
+            for worker in &mut self.workers {
+                worker.turn(Tick(second * 1_000_000_000));
+            }
+        }
     }
 
     pub fn turn_all(&mut self) {
