@@ -359,3 +359,61 @@ fn route_changes_are_told_as_they_happen() -> Result<()> {
     ensure!(seen().contains(add), "{}", seen());
     monitor.kill_hard()
 }
+
+#[test]
+fn what_was_dropped_is_logged_and_can_be_captured() -> Result<()> {
+    let Some(site) = site("log", &["--workers", "2"])? else { return Ok(()) };
+    site.program()?;
+    site.workload(0).run("ip route add default via 10.1.1.12")?;
+    let drops = || -> Result<String> {
+        ping(site.workload(0), "192.0.2.99", 2, "0.05")?;
+        site.say("dropstats --log 0 --show VP_DROP_DISCARD")
+    };
+    lab::eventually("a drop in the log", Duration::from_secs(10), || {
+        drops().is_ok_and(|text| text.contains("Drop reason: Discards"))
+    })?;
+    let text = site.say("dropstats --log 0 --show VP_DROP_DISCARD")?;
+    ensure!(text.starts_with("**********PKT DROP LOG**********\nTotal No. of CPU's 2\n"), "{text}");
+    let wanted = " Packet Type: IP  Drop reason: Discards  Vif idx: 3  Src IP: 10.1.1.11  Dst IP: 192.0.2.99  \
+                  line no: 0  Packet Length: 98  Packet Data: 00  00  5E  00  01  00  02  00  00  00  A1  0A  08  00  45  ";
+    ensure!(text.contains(wanted), "{text}");
+    // The time is the day's.
+    let epoch = text
+        .split("Epoch Time: ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .context("a time")?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    ensure!(now.abs_diff(epoch.parse()?) < 60, "{epoch} is not about {now}");
+
+    let file = site.directory().join("drops.pcapng").display().to_string();
+    site.does(&format!("dropstats --log 0 --pcap {file}"))?;
+    if lab::have("tshark") {
+        let line = format!(
+            "tshark -r {file} -T fields -e frame.interface_name -e ip.dst -e frame.comment"
+        );
+        let text = lab::run(&line)?;
+        let wanted = "vif0/3\t192.0.2.99\tdropped by core";
+        ensure!(
+            text.contains(wanted) && text.contains("Discards (VP_DROP_DISCARD), vrf 1"),
+            "{text}"
+        );
+    }
+
+    site.say("dropstats --clear-drop-log")?;
+    ensure!(site.say("dropstats --log 0")?.is_empty(), "the log is empty");
+    assert_eq!(
+        site.say("dropstats --drop-type VP_DROP_MISC")?,
+        "\nDropstats log type set successfully VP_DROP_MISC\n\n"
+    );
+    assert_eq!(
+        site.say("dropstats --drop-type VP_DROP_MISC")?,
+        "Pkt drop type already set to VP_DROP_MISC \n"
+    );
+    ensure!(drops()?.is_empty(), "only that reason is logged");
+    site.say("dropstats --drop-type VP_DROP_MAX")?;
+    site.does("dropstats --min-log 1")?;
+    let text = drops()?;
+    ensure!(text.contains("Drop reason: Discards") && !text.contains("Packet Data"), "{text}");
+    Ok(())
+}

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tables::{DropReason, VifId, VrfId, limits};
 use zerocopy::{FromZeros, KnownLayout};
 
+use crate::drop_log::{DropLog, LogRule, LoggedDrop};
+
 /// One number with one writer.
 #[derive(FromZeros, KnownLayout, Debug)]
 #[repr(transparent)]
@@ -58,6 +60,7 @@ pub struct Counters {
     merged: Counter,
     held: Counter,
     released: Counter,
+    log: DropLog,
 }
 
 impl Counters {
@@ -71,6 +74,7 @@ impl Counters {
             merged: FromZeros::new_zeroed(),
             held: FromZeros::new_zeroed(),
             released: FromZeros::new_zeroed(),
+            log: DropLog::new(),
         })
     }
 
@@ -113,6 +117,11 @@ impl Counters {
         for counter in [vif, vrf, self.drops.get(reason.index())].into_iter().flatten() {
             counter.add(1);
         }
+    }
+
+    /// The packets that ended here last.
+    pub(crate) fn log(&self) -> &DropLog {
+        &self.log
     }
 
     /// A packet that was made here: a copy, an answer, an error.
@@ -244,6 +253,8 @@ struct Zeroed {
     vifs: BTreeMap<VifId, VifStatistics>,
     vif_drops: BTreeMap<VifId, DropStatistics>,
     drops: DropStatistics,
+    /// Number of the first logged packet that was not cleared.
+    logged: u64,
 }
 
 impl CounterReader {
@@ -253,6 +264,7 @@ impl CounterReader {
             vifs: BTreeMap::new(),
             vif_drops: BTreeMap::new(),
             drops: DropStatistics::default(),
+            logged: 0,
         };
         CounterReader { workers: pages.into_iter().map(zeroed).collect() }
     }
@@ -296,6 +308,24 @@ impl CounterReader {
     /// All packets dropped on one worker.
     pub fn drops_on(&self, worker: usize) -> DropStatistics {
         self.workers.get(worker).map_or_else(DropStatistics::default, Zeroed::drops)
+    }
+
+    /// The last packets a worker dropped, oldest first; none for a worker that does not exist.
+    pub fn drop_log(&self, worker: usize) -> Vec<LoggedDrop> {
+        let worker = self.workers.get(worker);
+        worker.map_or_else(Vec::new, |worker| worker.page.log.read(worker.logged))
+    }
+
+    /// Empties the logs, for this reader.
+    pub fn clear_drop_log(&mut self) {
+        for worker in &mut self.workers {
+            worker.logged = worker.page.log.written();
+        }
+    }
+
+    /// What all workers log from now on; `None` is nothing.
+    pub fn set_drop_log(&self, rule: Option<LogRule>) {
+        self.workers.iter().for_each(|worker| worker.page.log.set_rule(rule));
     }
 
     /// Packets made by the workers (copies, answers, errors, segments of trains) since they began: packets received and packets made are

@@ -16,10 +16,11 @@
 //! | `mss` | what TCP connections through a tunnel are told |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
 //! | `counters` | pages that workers write and anyone reads |
+//! | `drop_log` | the last dropped packets |
 //! | `engine` | the control thread's handle on all workers |
 //!
 //! A worker neither waits, allocates, locks, logs nor asks for the time while packets move. Every packet ends once:
-//! sent, handed over, or dropped with a reason. Atomics are in `counters` and `hand_off` only. The drawing of the graph
+//! sent, handed over, or dropped with a reason. Atomics are in `counters`, `drop_log` and `hand_off` only. The drawing of the graph
 //! is in the README.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -30,6 +31,7 @@
 
 mod assembler;
 mod counters;
+mod drop_log;
 mod engine;
 mod flow_hash;
 mod graph;
@@ -47,6 +49,7 @@ mod storm;
 mod worker;
 
 pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};
+pub use drop_log::{DropSummary, LOGGED_DROPS, LogRule, LoggedDrop};
 pub use engine::{Busy, Engine, Seat, Settings};
 pub use flow_hash::Seed;
 pub use hand_off::{Wake, WorkerId};

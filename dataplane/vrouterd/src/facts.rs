@@ -58,6 +58,11 @@ impl Server {
             (VrouterValue::NextHops, number(limits::NEXT_HOPS)),
             (VrouterValue::Labels, number(limits::LABELS)),
             (VrouterValue::BridgeEntries, tables::BridgeSlot::LIMIT),
+            (VrouterValue::Mirrors, number(limits::MIRRORS)),
+            (VrouterValue::Segmentation, 1),
+            (VrouterValue::DropLogEntries, number(engine::LOGGED_DROPS)),
+            (VrouterValue::DropLogSupport, 1),
+            (VrouterValue::DropLogCores, number(self.facts.cores.len())),
             (VrouterValue::BridgeUsed, number(model.bridge_entries(..).count())),
         ];
         values.extend(self.settings.all());
@@ -71,15 +76,19 @@ impl Server {
     pub(crate) fn memory(&self) -> MemoryStats {
         let model = self.publisher.model();
         let pools = self.ports.pools();
-        let vrfs = self.vrfs().len() as u64;
+        let all = self.vrfs();
+        let vrfs = all.len() as u64;
         let routes =
             |vrf| model.inet_routes(vrf, None).count() + model.inet6_routes(vrf, None).count();
-        let routes: usize = self.vrfs().into_iter().map(routes).sum();
+        let routes: usize = all.into_iter().map(routes).sum();
         let frames = (pools.capacity() - pools.free_frames()) as u64;
         let objects = [
             ("Bridge MAC", model.bridge_entries(..).count() as u64),
             ("Host Packet Pool", frames),
             ("Interface", model.vifs(..).count() as u64),
+            ("Mirror", model.mirrors(..).count() as u64),
+            ("QOS Map Objects", model.qos_maps(..).count() as u64),
+            ("Forwarding Class Objects", model.classes(..).count() as u64),
             ("Nexthop", model.next_hops(NhId(0)..).count() as u64),
             ("MTRIE", routes as u64),
             ("Mtrie Table", vrfs),

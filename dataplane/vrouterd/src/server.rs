@@ -9,7 +9,9 @@ use tables::{ModelError, Op, Owner, VifId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::control::{Ask, Epochs, Publisher, View, refusal, refusal_by_hand, refuse_absent};
+use crate::control::{
+    Ask, Epochs, Publisher, View, Wanted, drop_log_page, refusal, refusal_by_hand, refuse_absent,
+};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::links::Links;
 use crate::ports::{Facts as PortFacts, Outcome, Ports};
@@ -124,6 +126,11 @@ impl Server {
                 self.release_strays().await;
                 done(swept)
             }
+            Request::Dump { table: Table::DropLog { core, reason }, after } => {
+                let wanted = Wanted { core, reason, after };
+                let generation = self.publisher.pending().0;
+                Reply::Page(drop_log_page(self.ports.counters(), wanted, generation))
+            }
             Request::Dump { table, after } => {
                 if matches!(table, Table::Vif { .. }) && after.is_none() {
                     self.ports.inspect(None).await;
@@ -153,9 +160,13 @@ impl Server {
             Request::Memory => Reply::Memory(self.memory()),
             Request::Set { value, to } => {
                 let set = self.settings.set(value, to);
+                self.ports.counters().set_drop_log(self.settings.log_rule());
                 answered(set.map(|()| self.publisher.pending()))
             }
-            Request::ClearDropLog => done(Ok(self.publisher.pending())),
+            Request::ClearDropLog => {
+                self.ports.counters_mut().clear_drop_log();
+                done(Ok(self.publisher.pending()))
+            }
             Request::Describe(what) => Reply::Text(self.describe(what)),
             Request::RouteChanges { after } => {
                 let (changes, last) = self.publisher.route_changes(after);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use api::{ApiError, ErrorCode, VrouterValue};
+use engine::LogRule;
+use tables::DropReason;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
@@ -78,6 +80,14 @@ impl Settings {
         self.values.get(&name).copied().unwrap_or(0)
     }
 
+    /// What workers log of the packets they drop.
+    pub(crate) fn log_rule(&self) -> Option<LogRule> {
+        let number = self.get(VrouterValue::DropLogReason);
+        let reason = DropReason::ALL.iter().copied().find(|reason| *reason as u32 == number);
+        let bytes = self.get(VrouterValue::DropLogMinimum) == 0;
+        (self.get(VrouterValue::DropLog) == 1).then_some(LogRule { reason, bytes })
+    }
+
     /// Changes one.
     ///
     /// # Errors
@@ -121,7 +131,7 @@ impl Settings {
 }
 
 fn is_reason(number: u32) -> bool {
-    number == VrouterValue::EVERY_REASON || (number as usize) < tables::DropReason::COUNT
+    number == VrouterValue::EVERY_REASON || (number as usize) < DropReason::COUNT
 }
 
 /// The filter for a level (1 emergency to 8 debug) and the types that are logged in detail.

@@ -152,12 +152,14 @@ fn listen(worker: &Worker, bell: &EventFd) -> Option<Epoll> {
 }
 
 /// The clock that the programs judge heartbeats by.
-fn now() -> Duration {
+/// The workers' time.
+pub(crate) fn now() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-fn nanos(time: Duration) -> u64 {
+/// As nanoseconds.
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

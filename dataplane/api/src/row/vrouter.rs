@@ -150,9 +150,9 @@ pub enum Description {
 /// How many objects are alive (reference cli.md section 13).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryStats {
-    /// Objects made since the start.
+    /// Objects made; of a dataplane that does not count those, the ones alive.
     pub allocated: u64,
-    /// Objects freed since.
+    /// Objects freed; 0 where they are not counted.
     pub freed: u64,
     /// Alive, by the kind's name as `vrmemstats` prints it; those that are missing are 0.
     pub objects: Vec<(String, u64)>,

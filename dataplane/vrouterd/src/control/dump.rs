@@ -111,6 +111,7 @@ impl<F: VifFacts> View<'_, F> {
                 self.cut(rows, Rows::QosMap, |row| Cursor::Index(row.index.into()))
             }
             Table::VrfStats => self.nothing(Rows::VrfStats(Vec::new())),
+            // Is no table of the model.
             Table::DropLog { .. } => self.nothing(Rows::DropLog(Vec::new())),
         }
     }

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `connection` | one client: framing, version, deadlines; sends an [`Ask`] a request and writes the answer |
+//! | `drop_log` | the logs of dropped packets as rows |
 //! | `dump` | pages and single rows of every table |
 //! | `epochs` | in which epoch each connected client puts, and what a sweep keeps |
 //! | `places` | who is served when more clients come than there are places |
@@ -15,6 +16,7 @@
 //! reading) ends that task and nothing else.
 
 mod connection;
+mod drop_log;
 mod dump;
 mod epochs;
 mod places;
@@ -26,6 +28,7 @@ mod route_log;
 mod rows;
 
 pub(crate) use connection::{Ask, serve};
+pub(crate) use drop_log::{Wanted, page as drop_log_page};
 pub(crate) use dump::{View, VifFacts};
 pub(crate) use epochs::Epochs;
 pub(crate) use publisher::Publisher;
