@@ -25,16 +25,7 @@ demo: FOR = demo
 demo: build
 	@KEEP=$(KEEP) target/release/demo run
 
-demo-SECS ?= 60
-fuzz: FOR = fuzz
-fuzz: deps
-	@$(CARGO) run --locked -q -p xtask -- fuzz $(SECS) $(ONLY)
-
-deep: FOR = deep
-deep: deps
-	@$(CARGO) run --locked -q -p xtask -- deep
-
-clean:
+demo-clean:
 	@target/release/demo clean
 
 test: FOR = test

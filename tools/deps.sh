@@ -3,8 +3,8 @@
 set -euo pipefail
 
 build="clang llvm libelf-dev zlib1g-dev libbpf-dev pkg-config gcc make"
-demo="$build iproute2 ethtool iputils-ping iperf3 tshark"
-test="$demo tcpdump python3 python3-scapy gobgpd frr procps"
+demo="$build iproute2 ethtool iputils-ping iperf3 tshark python3"
+test="$demo tcpdump python3-scapy gobgpd frr procps"
 bench="$demo dpdk openvswitch-switch-dpdk valgrind"
 
 case "${1:-build}" in

@@ -25,6 +25,8 @@ pub const GREEN_ONLY_ADDRESS: &str = "10.1.1.20";
 pub const SUBNET: &str = "10.1.1.0/24";
 /// The tunnel endpoints of node a and node b.
 pub const ENDPOINTS: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
+/// The broadcast address of that subnet.
+pub const BROADCAST: &str = "10.1.1.255";
 /// The IPv6 addresses of `red-a` and `red-b`, after [`Site::make_red_dual_stack`].
 pub const ADDRESSES6: [&str; 2] = ["2001:db8:1::11", "2001:db8:1::12"];
 /// The tunnel endpoints of node a and node b in a site whose fabric is IPv6.

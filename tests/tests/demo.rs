@@ -7,7 +7,7 @@ use lab::PingResult;
 
 #[test]
 fn the_demo_shows_every_step_stays_when_asked_to_and_cleans_up() -> Result<()> {
-    if let Some(reason) = lab::missing_for_lab(&["ping", "iperf3", "tshark"]) {
+    if let Some(reason) = lab::missing_for_lab(&["ping", "iperf3", "tshark", "python3"]) {
         lab::skip(&format!("demo: {reason}"));
         return Ok(());
     }

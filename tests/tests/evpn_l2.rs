@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lab::{
-    A_ADDRESS, B_ADDRESS, Capture, Encapsulation, Frr, Namespace, Site, SiteOptions, ping,
-    ping_broadcast, send_frame,
+    A_ADDRESS, B_ADDRESS, BROADCAST, Capture, Encapsulation, Frr, Namespace, Site, SiteOptions,
+    ping, ping_broadcast, send_frame,
 };
 
 /// For experiments (IEEE Std 802): nobody routes it.
@@ -16,7 +16,6 @@ const HOST: &str = "10.1.1.77";
 const HOST_MAC: &str = "02:00:00:00:77:01";
 /// Every station.
 const ALL: &str = "ff:ff:ff:ff:ff:ff";
-const BROADCAST: &str = "10.1.1.255";
 
 /// The MAC of a workload's or host's interface.
 fn mac_of(namespace: &Namespace) -> Result<String> {

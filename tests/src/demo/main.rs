@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    if let Some(reason) = lab::missing_for_lab(&["iperf3", "tshark", "ping"]) {
+    if let Some(reason) = lab::missing_for_lab(&["iperf3", "tshark", "ping", "python3"]) {
         bail!("cannot run here: {reason}");
     }
     options().clean()?;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::{
-    A_ADDRESS, B_ADDRESS, Capture, ENDPOINTS, Encapsulation, GREEN_ONLY_ADDRESS, Namespace, Node,
-    PingResult, RED_VNI, Site, ping, tcp, tcp_server, value_after,
+    A_ADDRESS, ADDRESSES6, B_ADDRESS, BROADCAST, Capture, ENDPOINTS, Encapsulation,
+    GREEN_ONLY_ADDRESS, Namespace, Node, PingResult, RED_VNI, Site, ping, ping_broadcast,
+    send_frame, tcp, tcp_server, value_after,
 };
 
 /// Shows every step.
@@ -27,6 +28,13 @@ pub(crate) fn show(site: &mut Site) -> Result<()> {
     isolation(site)?;
     title("the operator's walk: from a VNI to the workload's interface");
     walk(&site.nodes[1])?;
+    title("red becomes dual-stack: an IPv6 subnet in the file, read again by both agents");
+    dual_stack(site)?;
+    title("frames that are no IP and broadcast, bridged between the nodes over VXLAN and MPLS");
+    for encapsulation in [Encapsulation::Vxlan, Encapsulation::MplsOverUdp] {
+        let name = encapsulation.flag();
+        bridging(site, encapsulation).with_context(|| format!("over {name}"))?;
+    }
     title("both agents killed with -9 for ten seconds, while red-a pings red-b");
     headless(site)?;
     title("vrouterd of node-b killed with -9 while a TCP session is open, and started again");
@@ -41,13 +49,17 @@ fn say(text: &str) {
 
 // ------------------------------------------------------------------------------------------------ tunnels
 
-fn tunnel(site: &mut Site, encapsulation: Encapsulation) -> Result<()> {
+fn switch_to(site: &mut Site, encapsulation: Encapsulation) -> Result<()> {
     for node in &mut site.nodes {
         if node.options().encapsulations != [encapsulation] {
             node.reconfigure(|options| options.encapsulations = vec![encapsulation])?;
         }
     }
-    site.converge(encapsulation)?;
+    site.converge(encapsulation)
+}
+
+fn tunnel(site: &mut Site, encapsulation: Encapsulation) -> Result<()> {
+    switch_to(site, encapsulation)?;
     let file = site.file(0, "underlay.pcap");
     let capture = Capture::start(site.underlay.namespace(), "node-a", &file)?;
     let green = site.workload("green-a")?.start(
@@ -151,6 +163,88 @@ fn walk(node: &Node) -> Result<()> {
     for line in text.lines().skip_while(|line| !line.starts_with("vif0/")) {
         println!("    {line}");
     }
+    Ok(())
+}
+
+// ------------------------------------------------------------------------------------------------ IPv6 and frames
+
+fn dual_stack(site: &mut Site) -> Result<()> {
+    site.make_red_dual_stack()?;
+    let [a6, b6] = ADDRESSES6;
+    let (red_a, red_b) = (site.workload("red-a")?, site.workload("red-b")?);
+    for (from, to) in [(red_a, b6), (red_b, a6)] {
+        lab::eventually("IPv6 to cross", Duration::from_secs(20), || {
+            ping(from, to, 1, "0.1").is_ok_and(|result| result.lost == 0)
+        })?;
+    }
+    say(&format!("red-a has {A_ADDRESS} and {a6}, red-b {B_ADDRESS} and {b6}"));
+    let file = site.file(0, "underlay.pcap");
+    let capture = Capture::start(site.underlay.namespace(), "node-a", &file)?;
+    for to in [B_ADDRESS, b6] {
+        let result = ping(red_a, to, 20, "0.05")?;
+        ensure!(result.lost == 0, "red-a lost {} of {} pings to {to}", result.lost, result.sent);
+        say(&format!(
+            "red-a pings {to}: {} sent, 0 lost, round trip {} ms",
+            result.sent, result.average
+        ));
+    }
+    let rate = tcp(red_a, red_b, b6, "100M", &[])?;
+    ensure!(rate > 1e6, "TCP hardly moves: {rate} bit/s");
+    say(&format!("TCP to {b6}: {:.0} Mbit/s (held at 100 while the capture runs)", rate / 1e6));
+    let packets = site.decode(capture)?;
+    for (from, to) in [(A_ADDRESS, B_ADDRESS), (a6, b6)] {
+        let inside = packets.iter().filter(|p| p.inner_source == from && p.inner_destination == to);
+        let count = inside.count();
+        ensure!(count >= 20, "{count} packets of {from} on the underlay");
+        say(&format!("underlay: {count} packets {from} -> {to} in the tunnel"));
+    }
+    Ok(())
+}
+
+fn bridging(site: &mut Site, encapsulation: Encapsulation) -> Result<()> {
+    const EXPERIMENTAL: u16 = 0x88b5;
+    const ALL: &str = "ff:ff:ff:ff:ff:ff";
+    switch_to(site, encapsulation)?;
+    let (red_a, red_b) = (site.workload("red-a")?, site.workload("red-b")?);
+    red_b.run("sysctl -qw net.ipv4.icmp_echo_ignore_broadcasts=0")?;
+    lab::eventually("broadcast to cross", Duration::from_secs(10), || {
+        ping_broadcast(red_a, BROADCAST).is_ok_and(|who| who == [B_ADDRESS])
+    })?;
+    let mac = red_b.run("cat /sys/class/net/eth0/address")?.trim().to_owned();
+    let at_b = Capture::start(red_b, "eth0", &site.file(1, "red-b.pcap"))?;
+    let at_green =
+        Capture::start(site.workload("green-b")?, "eth0", &site.file(1, "green-b.pcap"))?;
+    let file = site.file(0, "underlay.pcap");
+    let underlay = Capture::start(site.underlay.namespace(), "node-a", &file)?;
+    for destination in [mac.as_str(), ALL] {
+        send_frame(red_a, "eth0", destination, EXPERIMENTAL, "neither IPv4 nor IPv6")?;
+    }
+    let who = ping_broadcast(red_a, BROADCAST)?;
+    ensure!(who == [B_ADDRESS], "broadcast was answered by {who:?}");
+    let whole = "eth.type == 0x88b5 && frame contains \"neither IPv4 nor IPv6\"";
+    let (heard, leaked) = (at_b.finish(whole)?.len(), at_green.finish(whole)?.len());
+    ensure!(heard == 2, "red-b got {heard} of 2 frames");
+    ensure!(leaked == 0, "green-b got {leaked} of red's frames");
+    let name = encapsulation.flag();
+    say(&format!(
+        "{name}: frames of EtherType 0x88b5 from red-a to {mac} and to {ALL}: red-b got both, green-b none"
+    ));
+    say(&format!("{name}: red-a pings {BROADCAST}: {} answers", who.join(" ")));
+    let packets = site.decode(underlay)?;
+    let frames: Vec<u32> = packets
+        .iter()
+        .filter(|packet| packet.ethertypes.last() == Some(&EXPERIMENTAL))
+        .filter_map(|packet| packet.label)
+        .collect();
+    let [station, flooded] = frames.as_slice() else {
+        anyhow::bail!("{} frames on the underlay, expected were 2", frames.len());
+    };
+    say(&match encapsulation {
+        Encapsulation::Vxlan => format!("underlay: both under VNI {station}"),
+        _ => format!(
+            "underlay: under labels {station} (red-b's for frames) and {flooded} (red's for what is flooded)"
+        ),
+    });
     Ok(())
 }
 
