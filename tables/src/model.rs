@@ -23,9 +23,9 @@ use crate::error::ModelError;
 use crate::references::{self, References};
 use crate::store::{Epoch, Mark, Owner, Store};
 use crate::{
-    Adjacency, BridgeEntry, BridgeSlot, ClassId, ForwardingClass, Key, LabelEntry, Mirror,
-    MirrorId, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, QosMap, QosMapId, Route,
-    Station, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
+    Adjacency, BridgeEntry, BridgeFlags, BridgeSlot, ClassId, ForwardingClass, Key, LabelEntry,
+    Mirror, MirrorId, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, QosMap, QosMapId,
+    Route, Station, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
 };
 
 const DISCARD: NhId = NhId(0);
@@ -259,6 +259,16 @@ impl Model {
         if let Key::NextHop(id) = key {
             changes.keys.extend(self.references.composites_of(*id).map(Key::NextHop));
         }
+    }
+
+    /// Sets `MAC_MOVED` in a station's entry, which stays whose it is. Whoever puts it again says whether it stays set.
+    pub fn note_moved(&mut self, vrf: VrfId, mac: Mac) -> Changes {
+        let mut changes = Changes::default();
+        if let Some(entry) = self.store.bridge.get_mut(&(vrf, mac)) {
+            entry.value.flags = entry.value.flags.with(BridgeFlags::MAC_MOVED);
+            changes.keys.push(Key::Bridge(vrf, mac));
+        }
+        changes
     }
 
     /// A vif became or ceased to be the agent's or a leaf: next hops out of it are compiled otherwise.

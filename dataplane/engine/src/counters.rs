@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tables::{DropReason, VifId, VrfId, limits};
+use tables::{BridgeSlot, DropReason, VifId, VrfId, limits};
 use zerocopy::{FromZeros, KnownLayout};
 
 use crate::drop_log::{DropLog, LogRule, LoggedDrop};
+use crate::worker::Tick;
 
 /// One number with one writer.
 #[derive(FromZeros, KnownLayout, Debug)]
@@ -61,6 +62,8 @@ pub struct Counters {
     held: Counter,
     released: Counter,
     log: DropLog,
+    /// By the slot of its bridge entry: when a learnt station was heard last, in ticks.
+    heard: Box<[Counter]>,
 }
 
 impl Counters {
@@ -75,6 +78,7 @@ impl Counters {
             held: FromZeros::new_zeroed(),
             released: FromZeros::new_zeroed(),
             log: DropLog::new(),
+            heard: zeroed(BridgeSlot::LIMIT as usize),
         })
     }
 
@@ -122,6 +126,13 @@ impl Counters {
     /// The packets that ended here last.
     pub(crate) fn log(&self) -> &DropLog {
         &self.log
+    }
+
+    /// A learnt station was heard.
+    pub(crate) fn heard(&self, slot: BridgeSlot, now: Tick) {
+        if let Some(heard) = self.heard.get(slot.index() as usize) {
+            heard.0.store(now.0, Ordering::Relaxed);
+        }
     }
 
     /// A packet that was made here: a copy, an answer, an error.
@@ -267,6 +278,13 @@ impl CounterReader {
             logged: 0,
         };
         CounterReader { workers: pages.into_iter().map(zeroed).collect() }
+    }
+
+    /// When the station in a slot of the bridge table was heard last, by any worker; 0 if never.
+    pub fn heard(&self, slot: BridgeSlot) -> Tick {
+        let heard =
+            |worker: &Zeroed| worker.page.heard.get(slot.index() as usize).map(Counter::get);
+        Tick(self.workers.iter().filter_map(heard).max().unwrap_or(0))
     }
 
     /// How many workers there are.

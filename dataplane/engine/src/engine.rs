@@ -10,6 +10,7 @@ use crate::counters::{CounterReader, Counters};
 use crate::flow_hash::Seed;
 use crate::graph::{Graph, Spawned};
 use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
+use crate::learn::{Learner, SIGHTINGS, Sighting};
 use crate::merge::Merger;
 use crate::mss::MssClamp;
 use crate::ports::Ports;
@@ -60,6 +61,7 @@ struct Line {
     commands: rtrb::Producer<Command>,
     events: rtrb::Consumer<Event>,
     bell: Bell,
+    sightings: rtrb::Consumer<Sighting>,
     counters: Arc<Counters>,
 }
 
@@ -97,12 +99,14 @@ impl Engine {
             let id = WorkerId(index);
             let (commands, command_ring) = rtrb::RingBuffer::new(COMMANDS);
             let (event_ring, events) = rtrb::RingBuffer::new(COMMANDS);
+            let (sighting_ring, sightings) = rtrb::RingBuffer::new(SIGHTINGS);
             let counters = Counters::new();
             let (peers, inbox) = mesh.take(id);
             lines.push(Line {
                 commands,
                 events,
                 bell: bell.clone(),
+                sightings,
                 counters: Arc::clone(&counters),
             });
             let frames = seat.pool.capacity();
@@ -123,6 +127,7 @@ impl Engine {
                 storms: Storms::new(settings.storms),
                 assembler: Assembler::new(seed, frames, usize::from(count)),
                 mss: settings.mss,
+                learner: Learner::new(sighting_ring),
                 spawned: Spawned::new(),
                 merger: Merger::default(),
                 burst: Burst::new(),
@@ -182,6 +187,11 @@ impl Engine {
     /// What a worker has told since the last call, oldest first.
     pub fn event(&mut self, worker: WorkerId) -> Option<Event> {
         self.lines.get_mut(worker.index())?.events.pop().ok()
+    }
+
+    /// A station that a worker has heard and the tables do not know, oldest first.
+    pub fn sighting(&mut self, worker: WorkerId) -> Option<Sighting> {
+        self.lines.get_mut(worker.index())?.sightings.pop().ok()
     }
 
     /// How many workers there are.

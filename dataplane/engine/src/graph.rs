@@ -14,6 +14,7 @@ use crate::assembler::Assembler;
 use crate::counters::Counters;
 use crate::flow_hash::Seed;
 use crate::hand_off::{Peers, WorkerId, Workers};
+use crate::learn::Learner;
 use crate::merge::Merger;
 use crate::mss::MssClamp;
 use crate::node;
@@ -40,6 +41,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) seed: Seed,
     /// This worker's buckets.
     pub(crate) storms: &'a mut Storms,
+    /// What stations were told of.
+    pub(crate) learner: &'a mut Learner,
     /// Packets that nodes have made.
     pub(crate) spawned: &'a mut Spawned,
     /// Segments that wait for others.

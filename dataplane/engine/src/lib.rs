@@ -7,6 +7,7 @@
 //! | `node` | one file a node: `vif_rx`, `parse`, `decap`, `bridge`, `control`, `route`, `next_hop`, `encap`, `vif_tx`, `hand_off`, `punt`, `drop` |
 //! | `packet`, `inspect` | a packet's metadata, and the one look at its headers that fills it |
 //! | `neighbor` | ARP and neighbour discovery: what is answered, and the answer |
+//! | `learn` | which stations an interface hears |
 //! | `inject` | what the agent asks to be done with a packet |
 //! | `flow_hash` | entropy ports, ECMP members, workers by flow |
 //! | `ports`, `hand_off` | where frames leave, here or on another worker |
@@ -38,6 +39,7 @@ mod graph;
 mod hand_off;
 mod inject;
 mod inspect;
+mod learn;
 mod merge;
 mod mss;
 mod neighbor;
@@ -53,6 +55,7 @@ pub use drop_log::{DropSummary, LOGGED_DROPS, LogRule, LoggedDrop};
 pub use engine::{Busy, Engine, Seat, Settings};
 pub use flow_hash::Seed;
 pub use hand_off::{Wake, WorkerId};
+pub use learn::Sighting;
 pub use mss::MssClamp;
 pub use storm::{Rate, StormLimits};
 pub use worker::{Event, Tick, Work, Worker};

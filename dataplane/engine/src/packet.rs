@@ -143,6 +143,8 @@ impl Marks {
     pub(crate) const SEEN: Marks = Marks(4);
     /// About to be delivered to a workload when `control` got it.
     pub(crate) const DELIVERED: Marks = Marks(8);
+    /// Its interface learns stations, and nobody has looked at its sender yet.
+    pub(crate) const LEARN: Marks = Marks(0x20);
     /// A diagnostic packet of the agent's.
     pub(crate) const DIAG: Marks = Marks(0x10);
 

@@ -23,9 +23,11 @@ pub(crate) enum Storm {
     Punt,
     /// ICMP errors about packets of its workload.
     Icmp,
+    /// Stations told of.
+    Learn,
 }
 
-const KINDS: usize = Storm::Icmp as usize + 1;
+const KINDS: usize = Storm::Learn as usize + 1;
 
 /// How fast an interface may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct StormLimits {
     pub punt: Rate,
     /// ICMP errors.
     pub icmp: Rate,
+    /// Stations told of, where they are learnt.
+    pub learn: Rate,
 }
 
 impl Default for StormLimits {
@@ -70,6 +74,7 @@ impl Default for StormLimits {
             arp: Rate::per_second(1_000),
             punt: Rate::per_second(1_000),
             icmp: Rate::per_second(100),
+            learn: Rate::per_second(1_000),
         }
     }
 }
@@ -100,9 +105,9 @@ pub(crate) struct Storms {
 impl Storms {
     /// All buckets full.
     pub(crate) fn new(limits: StormLimits) -> Storms {
-        let StormLimits { broadcast, unknown_unicast, arp, punt, icmp } = limits;
+        let StormLimits { broadcast, unknown_unicast, arp, punt, icmp, learn } = limits;
         Storms {
-            prices: [broadcast, unknown_unicast, arp, punt, icmp].map(Price::of),
+            prices: [broadcast, unknown_unicast, arp, punt, icmp, learn].map(Price::of),
             full_at: std::iter::repeat_n([0; KINDS], limits::VIFS).collect(),
         }
     }

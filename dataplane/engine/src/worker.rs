@@ -12,6 +12,7 @@ use crate::counters::Counters;
 use crate::flow_hash::Seed;
 use crate::graph::{Cx, Graph, Spawned};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
+use crate::learn::Learner;
 use crate::merge::Merger;
 use crate::mss::MssClamp;
 use crate::packet::Spread;
@@ -97,6 +98,7 @@ pub struct Worker {
     pub(crate) workers: Workers,
     pub(crate) seed: Seed,
     pub(crate) storms: Storms,
+    pub(crate) learner: Learner,
     pub(crate) spawned: Spawned,
     pub(crate) merger: Merger,
     pub(crate) assembler: Assembler,
@@ -124,6 +126,7 @@ impl Worker {
             workers: self.workers,
             seed: self.seed,
             storms: &mut self.storms,
+            learner: &mut self.learner,
             spawned: &mut self.spawned,
             merger: &mut self.merger,
             assembler: &mut self.assembler,

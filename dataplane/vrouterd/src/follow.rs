@@ -5,13 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tables::{Key, NextHopKind, Object as ModelObject, Op, Owner, VifKind};
+use tables::{Key, NextHopKind, Object as ModelObject, Op, Owner, Vif, VifFlags, VifKind};
 
 use crate::kernel::{KernelEvent, LinkManner};
 use crate::ports::Outcome;
 use crate::server::Server;
+use crate::stations::Step;
 use crate::touched::FABRIC;
 use crate::underlay::{Action, Uplink};
+use crate::worker::now_nanos as now;
 
 /// How long a deleted neighbour entry stays away. Its last MAC is used meanwhile.
 const RESTORE_AFTER: Duration = Duration::from_millis(100);
@@ -33,6 +35,11 @@ impl Server {
     /// Follows the model after transactions.
     pub(crate) async fn follow(&mut self) {
         let touched = self.publisher.take_touched();
+        if !touched.vifs.is_empty() {
+            let learns = |vif: &Vif| vif.flags.contains(VifFlags::MAC_LEARN);
+            self.learns = self.publisher.model().vifs(..).any(learns);
+            self.age_stations();
+        }
         for vif in touched.vifs {
             let wanted = self.publisher.model().vif(vif);
             self.ports.want(vif, wanted, &self.links);
@@ -46,6 +53,36 @@ impl Server {
         }
         if touched.endpoints {
             self.ports.set_endpoints(self.endpoints());
+        }
+    }
+
+    /// Puts the stations that workers have heard.
+    pub(crate) fn learn_stations(&mut self) {
+        while let Some(sighting) = self.ports.sighting() {
+            let step = self.stations.heard(self.publisher.model(), sighting, now());
+            let done = match step {
+                Step::Nothing => Ok(()),
+                Step::Put(op) => self.publisher.apply(&[op], Owner::Vrouterd).map(|_| ()),
+                Step::Moved(vrf, mac) => {
+                    self.publisher.note_moved(vrf, mac);
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                tracing::debug!("a station is not learnt: {error}");
+            }
+        }
+    }
+
+    /// Forgets stations that are silent, or whose interface learns no more.
+    pub(crate) fn age_stations(&mut self) {
+        if self.stations.is_empty() {
+            return;
+        }
+        let (model, counters) = (self.publisher.model(), self.ports.counters());
+        let gone = self.stations.stale(model, counters, now(), self.mac_aging);
+        if let Err(error) = self.publisher.apply(&gone, Owner::Vrouterd) {
+            tracing::debug!("stations are not forgotten: {error}");
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `server`, `follow`, `touched` | the control thread: requests, and what follows from a change |
 //! | `control` | sockets of clients, pages, publication |
 //! | `settings`, `facts`, `describe` | what can be set while it runs; limits, use and memory as the tools show them |
+//! | `stations` | what workers have heard and the bridge table learns |
 //! | `ports`, `links` | ports follow the model and the netdevs |
 //! | `kernel`, `underlay`, `route_changes` | tunnel destinations follow the kernel's routes and neighbours |
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ mod route_changes;
 mod server;
 mod settings;
 mod socket_dir;
+mod stations;
 mod touched;
 mod underlay;
 mod worker;

@@ -66,6 +66,14 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Clamp::Both, value_name = "WHICH")]
     pub(crate) mss_clamp: Clamp,
 
+    /// Stations a second that one interface may bring to be learnt, where it learns; 0: as many as there are.
+    #[arg(long, default_value_t = 1000, value_name = "RATE")]
+    pub(crate) storm_learn: u32,
+
+    /// Seconds after which a learnt station that is not heard is forgotten; 0: never.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub(crate) mac_aging: u32,
+
     /// What to log on stderr, as `info` or `vrouterd=debug`; `RUST_LOG` says the same.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -90,6 +98,7 @@ impl Options {
             arp: Rate::per_second(self.storm_arp),
             punt: Rate::per_second(self.storm_punt),
             icmp: Rate::per_second(self.storm_icmp),
+            learn: Rate::per_second(self.storm_learn),
         }
     }
 }

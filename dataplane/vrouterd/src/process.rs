@@ -23,6 +23,7 @@ use crate::route_changes::RouteChanges;
 use crate::server::{Facts, Server};
 use crate::settings::{Log, Settings};
 use crate::socket_dir::SocketDir;
+use crate::stations::Stations;
 use crate::underlay::Underlay;
 use crate::worker::{Bell, Place, Polling};
 use crate::{cores, preflight, worker};
@@ -93,6 +94,9 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         underlay: Underlay::default(),
         route_changes: RouteChanges::default(),
         restore_at: None,
+        stations: Stations::default(),
+        mac_aging: aging(options.mac_aging),
+        learns: false,
     };
     let listener = directory.listen()?;
     let ended = runtime.block_on(async {
@@ -108,6 +112,10 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     // Openings that still wait for the kernel are not waited for.
     runtime.shutdown_background();
     Ok(ended?)
+}
+
+fn aging(seconds: u32) -> Option<Duration> {
+    (seconds != 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 /// The workers' threads and their packet memory.

@@ -17,12 +17,18 @@ use crate::links::Links;
 use crate::ports::{Facts as PortFacts, Outcome, Ports};
 use crate::route_changes::RouteChanges;
 use crate::settings::Settings;
+use crate::stations::Stations;
 use crate::underlay::Underlay;
 
 /// How often barriers are looked at while somebody waits: workers turn in microseconds.
 const BARRIER_POLL: Duration = Duration::from_millis(1);
 /// How often hops that the kernel does not keep resolved are probed (ARP entries are trusted for 15 s and more).
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often workers are asked for stations they have heard, while some interface learns.
+const SIGHTING_POLL: Duration = Duration::from_millis(10);
+/// How often stations are looked at that may have gone.
+const AGING_POLL: Duration = Duration::from_secs(1);
 
 /// What the process was started with, as [`Request::Info`] tells it.
 #[derive(Debug)]
@@ -48,6 +54,11 @@ pub(crate) struct Server {
     pub(crate) route_changes: RouteChanges,
     /// When to install deleted neighbour entries again.
     pub(crate) restore_at: Option<Instant>,
+    pub(crate) stations: Stations,
+    /// How long a learnt station may be silent.
+    pub(crate) mac_aging: Option<Duration>,
+    /// Some interface learns.
+    pub(crate) learns: bool,
 }
 
 impl Server {
@@ -65,7 +76,9 @@ impl Server {
         self.learn_kernel().await?;
         let mut barriers = interval(BARRIER_POLL);
         let mut probes = interval(PROBE_INTERVAL);
-        for timer in [&mut barriers, &mut probes] {
+        let mut sightings = interval(SIGHTING_POLL);
+        let mut ages = interval(AGING_POLL);
+        for timer in [&mut barriers, &mut probes, &mut sightings, &mut ages] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         tokio::pin!(stop);
@@ -88,6 +101,8 @@ impl Server {
                 () = until(settle_at) => self.routes_settled().await,
                 _ = barriers.tick(), if self.publisher.is_waiting() => {}
                 _ = probes.tick() => self.probe_unmanaged().await,
+                _ = sightings.tick(), if self.learns => self.learn_stations(),
+                _ = ages.tick(), if !self.stations.is_empty() => self.age_stations(),
             }
             self.answer_barriers();
             self.ports.take_events();

@@ -151,6 +151,11 @@ fn listen(worker: &Worker, bell: &EventFd) -> Option<Epoll> {
     fill().inspect_err(|error| tracing::error!("worker {}: {error}", worker.id().0)).ok()
 }
 
+/// The time that a worker's turns are given.
+pub(crate) fn now_nanos() -> u64 {
+    nanos(now())
+}
+
 /// The clock that the programs judge heartbeats by.
 /// The workers' time.
 pub(crate) fn now() -> Duration {

@@ -142,6 +142,18 @@ pub(crate) fn leads_to_gateway(fib: &Fib, vrf: VrfId, address: IpAddr) -> bool {
     is_gateway(fib, route(fib, vrf, address).nh)
 }
 
+/// Whether there is a host route for the address that leads to the MAC.
+pub(crate) fn has_binding(fib: &Fib, vrf: VrfId, address: IpAddr, mac: Mac) -> bool {
+    let hit = route(fib, vrf, address);
+    let host = if address.is_ipv4() { 32 } else { 128 };
+    let known = match (fib.stitched_mac(&hit), fib.next_hop(hit.nh)) {
+        (Some(stitched), _) => stitched == mac,
+        (None, FibNextHop::Encap { rewrite, .. }) => rewrite.starts_with(&mac.0),
+        (None, _) => false,
+    };
+    hit.prefix_len == host && known
+}
+
 fn is_gateway(fib: &Fib, nh: NhId) -> bool {
     matches!(fib.next_hop(nh), FibNextHop::Agent | FibNextHop::Receive { .. })
 }

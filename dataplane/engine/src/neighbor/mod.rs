@@ -15,7 +15,7 @@ use wire::Mac;
 
 use crate::packet::{Outer, Packet, Protocol};
 
-pub(crate) use decide::{Answer, Decision, decide, leads_to_gateway};
+pub(crate) use decide::{Answer, Decision, decide, has_binding, leads_to_gateway};
 
 /// What a message of either protocol wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,18 @@ pub(crate) enum Message {
     },
     /// Neither: a question that nobody may answer but whoever has the address, or one that is not to be believed.
     Other,
+}
+
+impl Message {
+    /// Whose address its sender speaks for, if for any.
+    pub(crate) fn sender(&self) -> Option<IpAddr> {
+        match self {
+            Message::Question(Question { sender, .. }) | Message::Reply { sender } => {
+                Some(*sender).filter(|sender| !sender.is_unspecified())
+            }
+            Message::Other => None,
+        }
+    }
 }
 
 /// Who has `target`?

@@ -8,6 +8,7 @@ use wire::Mac;
 use super::control;
 use super::flood::put_control_word;
 use crate::graph::{Cx, Next, Node, NodeId};
+use crate::learn::{self, key};
 use crate::packet::{Cast, Layer, Marks, Packet, Protocol};
 use crate::storm::Storm;
 
@@ -45,13 +46,6 @@ impl Default for Station {
     }
 }
 
-/// MAC and VRF in one word.
-#[inline]
-fn key(vrf: VrfId, mac: Mac) -> u64 {
-    let [a, b, c, d, e, f] = mac.0;
-    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]) | u64::from(vrf.0) << 48
-}
-
 impl Node for Bridge {
     const ID: NodeId = NodeId::Bridge;
     const EDGES: &'static [NodeId] =
@@ -65,8 +59,8 @@ impl Node for Bridge {
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let (station, cast) = (packet.meta.station, packet.meta.cast);
         packet.meta.layer = Layer::L2;
-        if packet.meta.marks.meets(Marks::CONTROL.with(Marks::SEEN))
-            && let Some(next) = control_frame(cx, packet)
+        if packet.meta.marks.meets(LOOKED_INTO)
+            && let Some(next) = marked_frame(cx, packet)
         {
             return next;
         }
@@ -112,10 +106,19 @@ fn with_control_word(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
     }
 }
 
+/// What a frame is to be marked with not to be bridged like any other.
+const LOOKED_INTO: Marks = Marks::CONTROL.with(Marks::SEEN).with(Marks::LEARN);
+
 /// Where a control packet goes if it is not to be bridged like others: to be looked at, the first time, if it comes from
 /// a workload or is for the router; for the router the second time.
 #[inline(never)]
-fn control_frame(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Option<Next> {
+fn marked_frame(cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Option<Next> {
+    if packet.meta.marks.contains(Marks::LEARN) && packet.meta.is_from_workload() {
+        learn::learn(cx, packet);
+    }
+    if !packet.meta.marks.meets(Marks::CONTROL.with(Marks::SEEN)) {
+        return None;
+    }
     let is_new = packet.meta.marks.contains(Marks::CONTROL);
     if packet.meta.cast == Cast::Group {
         // `to_group` sees to it.

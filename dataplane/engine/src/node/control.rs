@@ -163,6 +163,9 @@ fn look(cx: &mut Cx<'_>, packet: &mut Packet<'_>, kind: Kind, asker: Asker) -> V
     };
     match kind {
         Kind::Arp | Kind::Solicitation | Kind::Advertisement => match neighbor::read(packet) {
+            Some(message) if is_unknown_binding(cx, packet, vif, &message) => {
+                Verdict::Taken(Next::Punt(Trap::MacIpLearning))
+            }
             Some(message) => resolution(cx, packet, vif, asker, (kind, message)),
             None => Verdict::Taken(Next::Drop(DropReason::InvalidArp)),
         },
@@ -197,6 +200,21 @@ fn source_flags(cx: &Cx<'_>, packet: &Packet<'_>) -> BridgeFlags {
     let source = Ethernet::parse(packet.frame.data()).map(|(ethernet, _)| ethernet.source());
     let entry = source.and_then(|mac| cx.fib.bridge(packet.meta.vrf, mac));
     entry.map_or(BridgeFlags::default(), |entry| entry.flags)
+}
+
+/// Whether a workload speaks for an address that its routes do not have at its MAC (section 2.7), and there is an agent to
+/// be told; the interface of a bridged network alone wants to know of MACs only.
+fn is_unknown_binding(cx: &Cx<'_>, packet: &Packet<'_>, vif: &FibVif, message: &Message) -> bool {
+    let wanted = vif.flags.contains(VifFlags::MAC_IP_LEARNING) && packet.meta.is_from_workload();
+    if !wanted || cx.fib.agent().is_none() {
+        return false;
+    }
+    let source = Ethernet::parse(packet.frame.data()).map(|(ethernet, _)| ethernet.source());
+    let (Some(mac), Some(sender)) = (source, message.sender()) else { return false };
+    if !vif.flags.contains(VifFlags::L3) {
+        return sender.is_ipv4() && cx.fib.bridge(packet.meta.vrf, mac).is_none();
+    }
+    !neighbor::has_binding(cx.fib, packet.meta.vrf, sender, mac)
 }
 
 /// ARP and neighbour discovery.

@@ -19,6 +19,7 @@ use crate::flow_hash::Seed;
 use crate::graph::{Cx, Next, Node, Spawned};
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::inspect;
+use crate::learn::Learner;
 use crate::merge::Merger;
 use crate::mss::MssClamp;
 use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread, Trap};
@@ -52,6 +53,7 @@ struct Desk {
     ports: Ports,
     peers: Peers,
     storms: Storms,
+    learner: Learner,
     spawned: Spawned,
     merger: Merger,
     assembler: Assembler,
@@ -110,6 +112,7 @@ impl Desk {
             ports: Ports::new(),
             peers: Peers::new([]),
             storms: Storms::new(StormLimits::default()),
+            learner: Learner::new(rtrb::RingBuffer::new(1).0),
             spawned: Spawned::new(),
             merger: Merger::default(),
             assembler: Assembler::new(Seed(1), 8, 1),
@@ -128,6 +131,7 @@ impl Desk {
             workers: Workers::new(WorkerId(0), 1),
             seed: Seed(1),
             storms: &mut self.storms,
+            learner: &mut self.learner,
             spawned: &mut self.spawned,
             merger: &mut self.merger,
             assembler: &mut self.assembler,

@@ -1,14 +1,14 @@
 //! Enter: the port's interface gives the packet its kind and its VRF.
 
-use tables::{DropReason, VifId, VifKind, VrfId};
+use tables::{DropReason, VifFlags, VifId, VifKind, VrfId};
 
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::Packet;
+use crate::packet::{Marks, Packet};
 
 /// Remembers the last interface: a burst mostly comes from one.
 #[derive(Default)]
 pub(crate) struct VifRx {
-    last: Option<(VifId, VifKind, VrfId)>,
+    last: Option<(VifId, VifKind, VrfId, Marks)>,
 }
 
 impl Node for VifRx {
@@ -25,12 +25,14 @@ impl Node for VifRx {
         packet.frame.prefetch();
         packet.frame.prefetch_headroom();
         let id = packet.meta.rx_vif;
-        let (kind, vrf) = match self.last {
-            Some((last, kind, vrf)) if last == id => (kind, vrf),
+        let (kind, vrf, marks) = match self.last {
+            Some((last, kind, vrf, marks)) if last == id => (kind, vrf, marks),
             _ => match cx.fib.vif(id) {
                 Some(vif) => {
-                    self.last = Some((id, vif.kind, vif.vrf));
-                    (vif.kind, vif.vrf)
+                    let learns = vif.flags.contains(VifFlags::MAC_LEARN);
+                    let marks = if learns { Marks::LEARN } else { Marks::default() };
+                    self.last = Some((id, vif.kind, vif.vrf, marks));
+                    (vif.kind, vif.vrf, marks)
                 }
                 // The port is open but the interface is not (or no longer) in the tables.
                 None => return Next::Drop(DropReason::InterfaceRxDiscard),
@@ -38,6 +40,7 @@ impl Node for VifRx {
         };
         packet.meta.rx_kind = kind;
         packet.meta.vrf = vrf;
+        packet.meta.marks = marks;
         Next::Parse
     }
 }

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use api::RouteChange;
-use tables::{Changes, Epoch, Fib, Generation, Model, ModelError, Op, Owner, Reader, Writer};
+use tables::{
+    Changes, Epoch, Fib, Generation, Model, ModelError, Op, Owner, Reader, VrfId, Writer,
+};
+use wire::Mac;
 
 use super::route_log::RouteLog;
 use crate::touched::Touched;
@@ -64,6 +67,13 @@ impl<W> Publisher<W> {
         self.touched.note(changes.keys());
         self.changes.merge(changes);
         Ok(self.pending())
+    }
+
+    /// Marks a station's entry as moved, whoever owns it.
+    pub(crate) fn note_moved(&mut self, vrf: VrfId, mac: Mac) {
+        let changes = self.model.note_moved(vrf, mac);
+        self.dirty |= !changes.is_empty();
+        self.changes.merge(changes);
     }
 
     /// From now on what `owner` puts is marked as put in this epoch.

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use engine::{Busy, CounterReader, Engine, Event, WorkerId};
+use engine::{Busy, CounterReader, Engine, Event, Sighting, WorkerId};
 use port::{FramePools, Kept, PortInfo};
 use sys::ethtool::LinkSpeed;
 use tables::{Vif, VifId, VifKind};
@@ -345,6 +345,12 @@ impl Ports {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.unanswered = 0;
+    }
+
+    /// A station that some worker has heard and the tables do not know.
+    pub(crate) fn sighting(&mut self) -> Option<Sighting> {
+        let workers = 0..u8::try_from(self.engine.workers()).unwrap_or(u8::MAX);
+        workers.into_iter().find_map(|worker| self.engine.sighting(WorkerId(worker)))
     }
 
     /// Takes what workers have told.

@@ -33,6 +33,8 @@ pub(crate) const TO_VHOST: NhId = NhId(15);
 /// To the second workload.
 pub(crate) const TO_SECOND: NhId = NhId(16);
 const TO_AGENT: NhId = NhId(17);
+/// To the workload, as a frame.
+pub(crate) const BRIDGED: NhId = NhId(18);
 /// The agent's vif.
 pub(crate) const AGENT: VifId = VifId(5);
 
@@ -132,6 +134,16 @@ pub(crate) fn agent(service: Ipv4Addr) -> Vec<Op> {
         }),
         next_hop(TO_AGENT, NhFamily::Inet, VRF, NextHopKind::Encap { vif: AGENT, rewrite }),
         route(VRF, service, TO_AGENT, None, RouteFlags::ARP_PROXY),
+    ];
+    objects.map(Op::Put).into()
+}
+
+/// The workload's interface with these flags, and a next hop that bridges to it.
+pub(crate) fn bridged(port: &str, flags: VifFlags) -> Vec<Op> {
+    let kind = NextHopKind::Encap { vif: PORT, rewrite: Vec::new() };
+    let objects = [
+        Object::Vif(Vif { flags, ..vif(PORT, port, VifKind::Virtual, VRF) }),
+        next_hop(BRIDGED, NhFamily::Bridge, VRF, kind),
     ];
     objects.map(Op::Put).into()
 }

@@ -1,0 +1,257 @@
+//! Stations that workers have heard on interfaces that learn: entries of the bridge table that nobody programmed.
+//!
+//! They are the daemon's own, marked new until an agent puts its own in their place. What one interface or one network
+//! may fill is bounded, what is not heard for a while goes, and so does what an interface learnt that learns no more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use engine::{CounterReader, Sighting};
+use tables::{
+    BridgeEntry, BridgeFlags, Key, Model, NextHopKind, NhFamily, NhId, Object, Op, VifFlags, VifId,
+    VrfId,
+};
+use wire::Mac;
+
+/// Stations of one interface at most.
+const OF_VIF: usize = 1024;
+/// Stations of one VRF at most.
+const OF_VRF: usize = 16_384;
+
+/// What to do about a sighting.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing: it is known there, or there is no room, or no way to it.
+    Nothing,
+    /// Put this entry.
+    Put(Op),
+    /// Mark the agent's entry.
+    Moved(VrfId, Mac),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Stations {
+    learnt: BTreeMap<(VrfId, Mac), Learnt>,
+    of_vif: BTreeMap<VifId, usize>,
+    of_vrf: BTreeMap<VrfId, usize>,
+    /// Where frames for an interface's stations go, as it was found last.
+    ways: BTreeMap<(VifId, VrfId), NhId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Learnt {
+    vif: VifId,
+    /// When it was learnt, in nanoseconds of the monotonic clock.
+    at: u64,
+}
+
+impl Stations {
+    /// Whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.learnt.is_empty()
+    }
+
+    /// What a worker has heard at `now`, in nanoseconds of the monotonic clock.
+    pub(crate) fn heard(&mut self, model: &Model, sighting: Sighting, now: u64) -> Step {
+        let Sighting { vif, vrf, mac } = sighting;
+        if !learns(model, vif) {
+            return Step::Nothing;
+        }
+        let entry = model.bridge_entry(vrf, mac);
+        if let Some(entry) = entry
+            && !entry.flags.contains(BridgeFlags::MAC_NEW)
+        {
+            let known = entry.flags.contains(BridgeFlags::MAC_MOVED);
+            return if known { Step::Nothing } else { Step::Moved(vrf, mac) };
+        }
+        let Some((next_hop, label)) = self.way(model, vif, vrf) else { return Step::Nothing };
+        self.forget((vrf, mac));
+        let (of_vif, of_vrf) =
+            (self.of_vif.entry(vif).or_default(), self.of_vrf.entry(vrf).or_default());
+        if *of_vif >= OF_VIF || *of_vrf >= OF_VRF {
+            return Step::Nothing;
+        }
+        (*of_vif, *of_vrf) = (*of_vif + 1, *of_vrf + 1);
+        self.learnt.insert((vrf, mac), Learnt { vif, at: now });
+        let flags = BridgeFlags::MAC_NEW;
+        Step::Put(Op::Put(Object::Bridge(BridgeEntry { vrf, mac, next_hop, label, flags })))
+    }
+
+    /// The entries to delete: of interfaces that learn no more, and of stations silent for `aging`.
+    pub(crate) fn stale(
+        &mut self,
+        model: &Model,
+        counters: &CounterReader,
+        now: u64,
+        aging: Option<Duration>,
+    ) -> Vec<Op> {
+        let aging = aging.map(|aging| u64::try_from(aging.as_nanos()).unwrap_or(u64::MAX));
+        let mut gone = Vec::new();
+        for (&(vrf, mac), learnt) in &self.learnt {
+            let heard = model.bridge_slot(vrf, mac).map_or(0, |slot| counters.heard(slot).0);
+            let silent = now.saturating_sub(heard.max(learnt.at));
+            if !is_ours(model, vrf, mac)
+                || !learns(model, learnt.vif)
+                || aging.is_some_and(|aging| silent >= aging)
+            {
+                gone.push((vrf, mac));
+            }
+        }
+        gone.iter().for_each(|station| self.forget(*station));
+        let ours = gone.into_iter().filter(|(vrf, mac)| is_ours(model, *vrf, *mac));
+        ours.map(|(vrf, mac)| Op::Delete(Key::Bridge(vrf, mac))).collect()
+    }
+
+    fn forget(&mut self, station: (VrfId, Mac)) {
+        let Some(learnt) = self.learnt.remove(&station) else { return };
+        for count in [self.of_vif.get_mut(&learnt.vif), self.of_vrf.get_mut(&station.0)] {
+            if let Some(count) = count {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Where frames for a station behind an interface go: out of that, by a next hop that bridges; without one, to all.
+    fn way(&mut self, model: &Model, vif: VifId, vrf: VrfId) -> Option<(NhId, Option<wire::Vni>)> {
+        let leads = |id: NhId| {
+            model.next_hop(id).is_some_and(|nh| {
+                let out = matches!(nh.kind, NextHopKind::Encap { vif: out, .. } if out == vif);
+                out && nh.family == NhFamily::Bridge && nh.vrf == Some(vrf)
+            })
+        };
+        if let Some(way) = self.ways.get(&(vif, vrf)).copied().filter(|way| leads(*way)) {
+            return Some((way, None));
+        }
+        let found = model.next_hops(NhId(0)..).map(|nh| nh.id).find(|id| leads(*id));
+        match found {
+            Some(way) => {
+                self.ways.insert((vif, vrf), way);
+                Some((way, None))
+            }
+            None => {
+                let all = model.bridge_entry(vrf, Mac::BROADCAST)?;
+                Some((all.next_hop, all.label))
+            }
+        }
+    }
+}
+
+fn learns(model: &Model, vif: VifId) -> bool {
+    model.vif(vif).is_some_and(|vif| vif.flags.contains(VifFlags::MAC_LEARN))
+}
+
+/// Whether the entry is one of those learnt: an agent may have put its own since.
+fn is_ours(model: &Model, vrf: VrfId, mac: Mac) -> bool {
+    let entry = model.bridge_entry(vrf, mac);
+    entry.is_some_and(|entry| entry.flags.contains(BridgeFlags::MAC_NEW))
+}
+
+#[cfg(test)]
+mod tests {
+    use tables::{NextHop, NhFlags, Owner, Vif, VifKind};
+
+    use super::*;
+
+    const VRF: VrfId = VrfId(2);
+    const SECOND: u64 = 1_000_000_000;
+
+    fn mac(last: u16) -> Mac {
+        let [high, low] = last.to_be_bytes();
+        Mac([2, 0, 0, 0, high, low])
+    }
+
+    fn model() -> Model {
+        let mut model = Model::new();
+        let vif = |id| {
+            let flags = VifFlags::MAC_LEARN;
+            Object::Vif(Vif { vrf: VRF, flags, ..Vif::new(VifId(id), "tap", VifKind::Virtual) })
+        };
+        let nh = |id, out| {
+            let kind = NextHopKind::Encap { vif: VifId(out), rewrite: Vec::new() };
+            let (family, flags) = (NhFamily::Bridge, NhFlags::VALID);
+            Object::NextHop(NextHop { id: NhId(id), family, vrf: Some(VRF), flags, kind })
+        };
+        put(&mut model, [vif(3), vif(4), nh(30, 3), nh(31, 4)]);
+        model
+    }
+
+    fn put(model: &mut Model, objects: impl IntoIterator<Item = Object>) {
+        let ops: Vec<Op> = objects.into_iter().map(Op::Put).collect();
+        model.apply(&ops, Owner::Agent).unwrap();
+    }
+
+    fn hear(stations: &mut Stations, model: &mut Model, vif: u16, mac: Mac, now: u64) -> Step {
+        let sighting = Sighting { vif: VifId(vif), vrf: VRF, mac };
+        let step = stations.heard(model, sighting, now);
+        if let Step::Put(op) = &step {
+            model.apply(std::slice::from_ref(op), Owner::Vrouterd).unwrap();
+        }
+        step
+    }
+
+    fn next_hop(model: &Model, mac: Mac) -> Option<NhId> {
+        model.bridge_entry(VRF, mac).map(|entry| entry.next_hop)
+    }
+
+    #[test]
+    fn a_station_is_learnt_where_it_is_heard_and_follows_when_it_moves() {
+        let (mut model, mut stations) = (model(), Stations::default());
+        hear(&mut stations, &mut model, 3, mac(1), 0);
+        assert_eq!(next_hop(&model, mac(1)), Some(NhId(30)));
+        hear(&mut stations, &mut model, 4, mac(1), 1);
+        assert_eq!(next_hop(&model, mac(1)), Some(NhId(31)));
+        assert_eq!((stations.of_vif[&VifId(3)], stations.of_vif[&VifId(4)]), (0, 1));
+        let unknown = hear(&mut stations, &mut model, 7, mac(2), 2);
+        assert_eq!(unknown, Step::Nothing, "no interface");
+    }
+
+    #[test]
+    fn the_agents_entries_are_marked_and_never_changed() {
+        let (mut model, mut stations) = (model(), Stations::default());
+        let entry = |flags| {
+            let (next_hop, label) = (NhId(31), None);
+            Object::Bridge(BridgeEntry { vrf: VRF, mac: mac(1), next_hop, label, flags })
+        };
+        put(&mut model, [entry(BridgeFlags::default())]);
+        assert_eq!(hear(&mut stations, &mut model, 3, mac(1), 0), Step::Moved(VRF, mac(1)));
+        let changes = model.note_moved(VRF, mac(1));
+        assert!(!changes.is_empty());
+        assert_eq!(hear(&mut stations, &mut model, 3, mac(1), 0), Step::Nothing);
+        assert_eq!(next_hop(&model, mac(1)), Some(NhId(31)));
+        assert!(stations.is_empty());
+    }
+
+    #[test]
+    fn one_interface_fills_its_share_and_no_more() {
+        let (mut model, mut stations) = (model(), Stations::default());
+        for last in 0..2000 {
+            hear(&mut stations, &mut model, 3, mac(last), 0);
+        }
+        assert_eq!(model.bridge_entries(..).count(), OF_VIF);
+        assert!(matches!(hear(&mut stations, &mut model, 4, mac(3000), 0), Step::Put(_)));
+    }
+
+    #[test]
+    fn silent_stations_go_and_those_of_an_interface_that_learns_no_more() {
+        let (mut model, mut stations) = (model(), Stations::default());
+        let (engine, _) = engine::Engine::new([], engine::Seed(1));
+        let counters = engine.counters();
+        hear(&mut stations, &mut model, 3, mac(1), 0);
+        hear(&mut stations, &mut model, 4, mac(2), 10 * SECOND);
+        let aging = Some(Duration::from_secs(5));
+        let stale = |stations: &mut Stations, model: &Model, now, aging| {
+            stations.stale(model, &counters, now, aging)
+        };
+        assert_eq!(stale(&mut stations, &model, 11 * SECOND, None), []);
+        let gone = stale(&mut stations, &model, 11 * SECOND, aging);
+        assert_eq!(gone, [Op::Delete(Key::Bridge(VRF, mac(1)))]);
+        model.apply(&gone, Owner::Vrouterd).unwrap();
+        let flags = VifFlags::default();
+        let vif = Vif { vrf: VRF, flags, ..Vif::new(VifId(4), "tap", VifKind::Virtual) };
+        put(&mut model, [Object::Vif(vif)]);
+        let gone = stale(&mut stations, &model, 11 * SECOND, None);
+        assert_eq!(gone, [Op::Delete(Key::Bridge(VRF, mac(2)))]);
+        assert!(stations.is_empty());
+    }
+}
