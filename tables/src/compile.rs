@@ -41,7 +41,10 @@ impl Writer {
 fn compile(fib: &mut Fib, model: &Model, key: &Key) {
     match *key {
         Key::Vif(id) => {
-            fib.vifs.set(id.index(), model.vif(id).map(|it| vif(model, it)));
+            let compiled = model.vif(id).map(|it| vif(model, it));
+            let features = compiled.as_ref().map_or(VifFeatures::default(), |it| it.features);
+            fib.vifs.set(id.index(), compiled);
+            note_indirect(fib, id, features.intersects(VifFeatures::TX));
             // Before and after: what it was is what the snapshot says.
             if fib.agent == Some(id) || is_agent(model, id) {
                 fib.agent = model.vifs(..).find(|vif| vif.kind == VifKind::Agent).map(|vif| vif.id);
@@ -118,6 +121,7 @@ fn features(model: &Model, vif: &Vif, flags: VifFlags) -> (VifFeatures, VifExtra
         egress_metadata: vif.egress_metadata.as_slice().into(),
         monitor: model.monitor_of(vif.id),
         qos_map: vif.qos_map,
+        loopback: vif.loopback,
     };
     let mirrored = |flag| vif.mirror.is_some() && flags.contains(flag);
     let set = [
@@ -129,10 +133,24 @@ fn features(model: &Model, vif: &Vif, flags: VifFlags) -> (VifFeatures, VifExtra
         (extras.monitor.is_some(), VifFeatures::MONITORED),
         (vif.qos_map.is_some(), VifFeatures::QOS),
         (vif.kind == VifKind::Monitoring, VifFeatures::MONITORING),
-        (vif.kind == VifKind::XenLl, VifFeatures::READDRESS),
+        (vif.kind == VifKind::XenLl || vif.loopback.is_some(), VifFeatures::READDRESS),
     ];
     let set = set.into_iter().filter_map(|(is, feature)| is.then_some(feature));
     (set.fold(VifFeatures::default(), VifFeatures::with), extras)
+}
+
+fn note_indirect(fib: &mut Fib, id: VifId, is: bool) {
+    let (keep, was): (Vec<VifId>, _) = match fib.indirect.binary_search(&id) {
+        Ok(_) => (fib.indirect.iter().copied().filter(|other| *other != id).collect(), true),
+        Err(_) if !is => return,
+        Err(_) => (fib.indirect.to_vec(), false),
+    };
+    if is != was {
+        let mut now = keep;
+        now.extend(is.then_some(id));
+        now.sort_unstable();
+        fib.indirect = now.into();
+    }
 }
 
 fn sub_entries(sub_interface: &Vif) -> Vec<SubEntry> {

@@ -73,12 +73,12 @@ VifFeatures(u32) {
     QOS = 0x40;
     /// Only copies leave by it, and nothing comes in.
     MONITORING = 0x80;
-    /// What it sends gets its MAC as destination.
+    /// What it sends gets its MAC as destination; with a loopback address only what is for that.
     READDRESS = 0x100;
     /// The features that matter to what it receives.
     RX = 0x1 | 0x4 | 0x8 | 0x20 | 0x40 | 0x80;
     /// The features that matter to what it sends.
-    TX = 0x2 | 0x10 | 0x20 | 0x80 | 0x100;
+    TX = 0x2 | 0x10 | 0x20 | 0x100;
 });
 
 impl VifFeatures {
@@ -108,6 +108,8 @@ pub struct VifExtras {
     pub monitor: Option<VifId>,
     /// How what it receives is classed.
     pub qos_map: Option<QosMapId>,
+    /// The address whose packets keep the interface's MAC as destination.
+    pub loopback: Option<Ipv4Addr>,
 }
 
 /// A sub-interface as its parent finds it.
@@ -169,6 +171,7 @@ pub struct Fib {
     pub(crate) qos_maps: SparseArray<Arc<QosTable>>,
     pub(crate) classes: SparseArray<ForwardingClass>,
     pub(crate) agent: Option<VifId>,
+    pub(crate) indirect: Arc<[VifId]>,
 }
 
 /// An address family that a VRF has a table for. Implemented by `Ipv4Addr` and `Ipv6Addr` only.
@@ -255,6 +258,12 @@ impl Fib {
     #[inline]
     pub fn vni(&self, vni: u32) -> Option<NhId> {
         self.vnis.get(vni as usize).copied()
+    }
+
+    /// Interfaces that have one of [`VifFeatures::TX`], ascending. The same `Arc` as long as they are the same.
+    #[inline]
+    pub fn indirect(&self) -> &Arc<[VifId]> {
+        &self.indirect
     }
 
     /// A mirror.

@@ -91,6 +91,11 @@ impl Counters {
         }
     }
 
+    /// Takes back what [`Counters::received`] counted: it was another interface's.
+    pub(crate) fn not_received(&self, vif: VifId, packets: u64, bytes: u64) {
+        self.received(vif, packets.wrapping_neg(), bytes.wrapping_neg());
+    }
+
     /// A packet that could not be told as a frame.
     pub(crate) fn receive_error(&self, vif: VifId) {
         if let Some(page) = self.vifs.get(vif.index()) {

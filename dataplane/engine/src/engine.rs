@@ -7,6 +7,7 @@ use tables::{Reader, VifId};
 
 use crate::assembler::Assembler;
 use crate::counters::{CounterReader, Counters};
+use crate::feature::marking::DscpMode;
 use crate::flow_hash::Seed;
 use crate::graph::{Graph, Spawned};
 use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub storms: StormLimits,
     /// Which TCP connections are told what fits into a tunnel.
     pub mss: MssClamp,
+    /// How DSCPs of tunnels and of what they carry go together.
+    pub dscp: DscpMode,
 }
 
 /// The handle on all workers.
@@ -130,6 +133,7 @@ impl Engine {
                 learner: Learner::new(sighting_ring),
                 spawned: Spawned::new(),
                 merger: Merger::default(),
+                dscp: settings.dscp,
                 burst: Burst::new(),
                 origins: arrayvec::ArrayVec::new(),
             });

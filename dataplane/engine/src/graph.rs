@@ -12,6 +12,7 @@ use tables::{DropReason, Fib, NhId, VifFlags, VifId};
 
 use crate::assembler::Assembler;
 use crate::counters::Counters;
+use crate::feature::marking::DscpMode;
 use crate::flow_hash::Seed;
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::learn::Learner;
@@ -51,6 +52,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) assembler: &'a mut Assembler,
     /// Which TCP SYNs are told what fits.
     pub(crate) mss: MssClamp,
+    /// How DSCPs of tunnels and of what they carry go together.
+    pub(crate) dscp: DscpMode,
     /// When the turn began.
     pub(crate) now: Tick,
 }

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use port::Frame;
 use tables::{VifId, VrfId};
 
+use crate::ports::Exit;
+
 /// Index of a worker, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u8);
@@ -41,7 +43,7 @@ pub(crate) const RING: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Parcel {
     /// To be sent as it is; a drop is charged to where it came in.
-    Transmit { frame: Frame, vif: VifId, rx_vif: VifId, vrf: VrfId },
+    Transmit { frame: Frame, exit: Exit, rx_vif: VifId, vrf: VrfId },
     /// To be processed as if it had come in here; it is already counted as received.
     Process { frame: Frame, rx_vif: VifId },
 }

@@ -4,6 +4,8 @@
 //! its header says, and, unless it is a later fragment, the fixed part of a known transport header.
 
 use port::{Segmentation, Train};
+use std::num::NonZeroU16;
+
 use tables::DropReason;
 use wire::{Ethernet, Icmp, Ipv4, Ipv6, checksum, ethertype, protocol};
 
@@ -33,7 +35,7 @@ pub(crate) fn ethernet(packet: &mut Packet<'_>, short: DropReason) -> Result<(),
     }
     let Some(found) = wire::ethernet_payload(data) else { return Err(short) };
     let Some(network) = data.get(found.offset..) else { return Err(short) };
-    meta.vlan = found.vlan;
+    meta.vlan = found.vlan.and_then(NonZeroU16::new);
     meta.network = u16::try_from(found.offset).map_err(|_| short)?;
     let length = match found.ethertype {
         ethertype::IPV4 => tagged_ipv4(meta, network)?,
@@ -45,6 +47,7 @@ pub(crate) fn ethernet(packet: &mut Packet<'_>, short: DropReason) -> Result<(),
             }
             meta.addresses = Addresses::None;
             meta.fragment = Fragment::Whole;
+            meta.tos = 0;
             return Ok(());
         }
     };
@@ -97,6 +100,7 @@ fn ipv4(meta: &mut Meta, bytes: &[u8]) -> Result<usize, DropReason> {
     meta.ports = transport_header.ports(segment, fragment);
     meta.id = header.id();
     meta.ip_ttl = header.ttl();
+    meta.tos = header.tos();
     meta.ip_protocol = header.protocol();
     meta.fragment = fragment;
     meta.transport = meta.network.wrapping_add(u16::try_from(transport).unwrap_or(0));
@@ -142,6 +146,7 @@ fn ipv6(meta: &mut Meta, bytes: &[u8]) -> Result<usize, DropReason> {
     meta.ports = transport_header.ports(segment, fragment);
     meta.id = 0;
     meta.ip_ttl = header.hop_limit();
+    meta.tos = header.traffic_class();
     meta.ip_protocol = found.protocol;
     meta.fragment = fragment;
     if is_control(meta, segment) {

@@ -9,6 +9,7 @@
 //! | `neighbor` | ARP and neighbour discovery: what is answered, and the answer |
 //! | `learn` | which stations an interface hears |
 //! | `inject` | what the agent asks to be done with a packet |
+//! | `feature` | what unusual interfaces do: sub-interfaces, service VLANs, mirrors, monitoring, marking |
 //! | `flow_hash` | entropy ports, ECMP members, workers by flow |
 //! | `ports`, `hand_off` | where frames leave, here or on another worker |
 //! | `merge` | segments, joined again for a port that takes trains |
@@ -34,6 +35,7 @@ mod assembler;
 mod counters;
 mod drop_log;
 mod engine;
+mod feature;
 mod flow_hash;
 mod graph;
 mod hand_off;
@@ -53,6 +55,7 @@ mod worker;
 pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};
 pub use drop_log::{DropSummary, LOGGED_DROPS, LogRule, LoggedDrop};
 pub use engine::{Busy, Engine, Seat, Settings};
+pub use feature::marking::DscpMode;
 pub use flow_hash::Seed;
 pub use hand_off::{Wake, WorkerId};
 pub use learn::Sighting;

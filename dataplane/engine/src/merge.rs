@@ -16,6 +16,7 @@ use wire::checksum::{self, Sum, Transport};
 use wire::{Ethernet, Ipv4, Ipv6, Tcp, ethertype, protocol};
 
 use crate::graph::Cx;
+use crate::ports::Exit;
 
 /// Flows that wait at once on a worker.
 const FLOWS: usize = 16;
@@ -39,7 +40,7 @@ impl Merger {
 /// The segments that wait of one flow, in one frame.
 #[derive(Debug)]
 struct Flow {
-    vif: VifId,
+    exit: Exit,
     /// Where they came in, and the VRF they were in.
     from: (VifId, VrfId),
     frame: Frame,
@@ -54,26 +55,26 @@ struct Flow {
 
 /// Takes a packet for a port that takes trains.
 #[inline(never)]
-pub(crate) fn send(cx: &mut Cx<'_>, frame: Frame, vif: VifId, from: (VifId, VrfId)) {
+pub(crate) fn send(cx: &mut Cx<'_>, frame: Frame, exit: Exit, from: (VifId, VrfId)) {
     let Some(segment) = Segment::of(&frame) else {
-        return alone(cx, frame, vif, from);
+        return alone(cx, frame, exit, from);
     };
-    if let Some(at) = position(cx.merger, vif, &segment, &frame) {
+    if let Some(at) = position(cx.merger, exit, &segment, &frame) {
         match joins(cx.merger, at, &segment, &frame) {
             Joins::No => release(cx, at),
             Joins::Yes(ends) => match append(cx, at, &segment, frame) {
                 Appended::Yes if ends => return release(cx, at),
                 Appended::Yes => return,
                 Appended::Wrong(frame) => return drop_frame(cx, frame, from, DropReason::CksumErr),
-                Appended::Alone(frame) => return begin(cx, frame, vif, from, segment),
+                Appended::Alone(frame) => return begin(cx, frame, exit, from, segment),
                 Appended::NoRoom(frame) => {
                     release(cx, at);
-                    return begin(cx, frame, vif, from, segment);
+                    return begin(cx, frame, exit, from, segment);
                 }
             },
         }
     }
-    begin(cx, frame, vif, from, segment);
+    begin(cx, frame, exit, from, segment);
 }
 
 /// Lets go of all that waits.
@@ -84,22 +85,22 @@ pub(crate) fn flush(cx: &mut Cx<'_>) {
 }
 
 /// A packet that nothing waits for: it waits itself, if something may follow it.
-fn begin(cx: &mut Cx<'_>, frame: Frame, vif: VifId, from: (VifId, VrfId), segment: Segment) {
+fn begin(cx: &mut Cx<'_>, frame: Frame, exit: Exit, from: (VifId, VrfId), segment: Segment) {
     if !segment.may_begin {
-        return alone(cx, frame, vif, from);
+        return alone(cx, frame, exit, from);
     }
     if cx.merger.flows.is_full() {
         release(cx, 0);
     }
     let next = segment.sequence.wrapping_add(segment.length);
     let bytes = frame.len() as u64;
-    cx.merger.flows.push(Flow { vif, from, frame, segment, next, packets: 1, bytes });
+    cx.merger.flows.push(Flow { exit, from, frame, segment, next, packets: 1, bytes });
 }
 
 /// Which flow that waits a packet belongs to.
-fn position(merger: &Merger, vif: VifId, segment: &Segment, frame: &Frame) -> Option<usize> {
+fn position(merger: &Merger, exit: Exit, segment: &Segment, frame: &Frame) -> Option<usize> {
     merger.flows.iter().position(|flow| {
-        flow.vif == vif
+        flow.exit == exit
             && flow.segment.network == segment.network
             && segment.flow(frame).is_some_and(|key| flow.segment.flow(&flow.frame) == Some(key))
     })
@@ -173,20 +174,20 @@ fn release(cx: &mut Cx<'_>, at: usize) {
     if at >= cx.merger.flows.len() {
         return;
     }
-    let Flow { vif, from, mut frame, segment, packets, bytes, .. } = cx.merger.flows.remove(at);
+    let Flow { exit, from, mut frame, segment, packets, bytes, .. } = cx.merger.flows.remove(at);
     if packets == 1 {
-        return alone(cx, frame, vif, from);
+        return alone(cx, frame, exit, from);
     }
     let finished = segment.finish(&mut frame);
     debug_assert!(finished.is_some(), "its headers were parsed");
-    match cx.ports.send_whole(frame, vif) {
+    match cx.ports.send_whole(frame, exit.vif) {
         Ok(()) => {
-            cx.counters.sent(vif, packets as u64, bytes);
+            cx.counters.sent(exit.counted, packets as u64, bytes);
             cx.counters.merged(from.1, packets as u64);
         }
         Err((frame, reason)) => {
             for _ in 0..packets {
-                cx.counters.send_error(vif);
+                cx.counters.send_error(exit.counted);
                 cx.counters.dropped(from.0, from.1, reason);
             }
             cx.pool.give(frame);
@@ -195,12 +196,12 @@ fn release(cx: &mut Cx<'_>, at: usize) {
 }
 
 /// Gives a single packet to the port.
-fn alone(cx: &mut Cx<'_>, frame: Frame, vif: VifId, from: (VifId, VrfId)) {
+fn alone(cx: &mut Cx<'_>, frame: Frame, exit: Exit, from: (VifId, VrfId)) {
     let bytes = frame.len() as u64;
-    match cx.ports.send_whole(frame, vif) {
-        Ok(()) => cx.counters.sent(vif, 1, bytes),
+    match cx.ports.send_whole(frame, exit.vif) {
+        Ok(()) => cx.counters.sent(exit.counted, 1, bytes),
         Err((frame, reason)) => {
-            cx.counters.send_error(vif);
+            cx.counters.send_error(exit.counted);
             drop_frame(cx, frame, from, reason);
         }
     }

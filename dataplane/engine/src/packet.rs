@@ -1,6 +1,7 @@
 //! A packet on its way through the graph: its frame, and what the nodes have found out about it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 
 use port::Frame;
 use tables::{BridgeSlot, DropReason, NhId, VifId, VifKind, VrfId};
@@ -43,10 +44,14 @@ pub(crate) struct Meta {
     pub(crate) passes: u8,
     /// What is to be remembered until it leaves.
     pub(crate) marks: Marks,
+    /// Its forwarding class if it is marked `CLASSED`, else the 802.1p priority of the tag it came with (0 without).
+    pub(crate) qos: u8,
     /// The outer source it was decapsulated from.
     pub(crate) outer: Outer,
     /// Whether another worker has already handed it over.
     pub(crate) spread: Spread,
+    /// DSCP and ECN of an IP packet (TOS or traffic class); 0 of anything else.
+    pub(crate) tos: u8,
     /// Where it came in; kept for the packet's whole life, also after decapsulation. Drops are charged here.
     pub(crate) rx_vif: VifId,
     /// What that is.
@@ -60,7 +65,7 @@ pub(crate) struct Meta {
     /// Identification of an IPv4 packet.
     pub(crate) id: u16,
     /// VLAN of the outermost tag.
-    pub(crate) vlan: Option<u16>,
+    pub(crate) vlan: Option<NonZeroU16>,
     /// The flow: source and destination port in one word; 0 in a fragment and where there are none.
     pub(crate) ports: u32,
     /// The flow: addresses of an IP packet, as they are in its header.
@@ -147,6 +152,10 @@ impl Marks {
     pub(crate) const LEARN: Marks = Marks(0x20);
     /// A diagnostic packet of the agent's.
     pub(crate) const DIAG: Marks = Marks(0x10);
+    /// It is a copy for a mirror or a monitoring interface: never copied again.
+    pub(crate) const COPY: Marks = Marks(0x80);
+    /// `qos` is its forwarding class.
+    pub(crate) const CLASSED: Marks = Marks(0x40);
 
     /// Whether every bit of `other` is set.
     #[inline]
@@ -301,11 +310,13 @@ impl Meta {
             ports: 0,
             id: 0,
             ip_ttl: 0,
+            tos: 0,
             hop: Hop::Done,
             vlan: None,
             ttl: 64,
             passes: 0,
             marks: Marks::default(),
+            qos: 0,
             outer: Outer::None,
             spread,
             worker: WorkerId(0),
@@ -328,6 +339,7 @@ impl Meta {
         self.ttl = 64;
         self.passes = 0;
         self.marks = Marks::default();
+        self.qos = 0;
         self.outer = Outer::None;
         self.spread = spread;
     }

@@ -1,7 +1,9 @@
 //! The ports a worker owns, and which worker has those it does not own.
 
+use std::sync::Arc;
+
 use port::{Burst, Frame, FramePool, Port, PortInfo};
-use tables::{DropReason, VifId, limits};
+use tables::{DropReason, Fib, VifId, VrfId, limits};
 
 use crate::hand_off::{Parcel, Peers, WorkerId};
 use crate::packet::Meta;
@@ -47,11 +49,30 @@ enum Way {
     Peer(WorkerId),
 }
 
+/// By whose port a frame leaves, and who counts it: a sub-interface sends by its parent's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit {
+    /// Whose port.
+    pub(crate) vif: VifId,
+    /// Who counts.
+    pub(crate) counted: VifId,
+}
+
+impl Exit {
+    /// By its own.
+    pub(crate) fn own(vif: VifId) -> Exit {
+        Exit { vif, counted: vif }
+    }
+}
+
 /// All ports this worker knows of.
 pub(crate) struct Ports {
     bound: Vec<Bound>,
     elsewhere: Vec<(VifId, u16, WorkerId)>,
     by_vif: Box<[Way]>,
+    /// The same for interfaces that nothing is to be done for: none for those of `indirect`.
+    direct: Box<[Way]>,
+    indirect: Arc<[VifId]>,
     /// When all ports were flushed.
     flushed: Tick,
 }
@@ -62,6 +83,8 @@ impl Ports {
             bound: Vec::with_capacity(64),
             elsewhere: Vec::with_capacity(64),
             by_vif: std::iter::repeat_n(Way::None, limits::VIFS).collect(),
+            direct: std::iter::repeat_n(Way::None, limits::VIFS).collect(),
+            indirect: Arc::new([]),
             flushed: Tick::default(),
         }
     }
@@ -91,11 +114,25 @@ impl Ports {
         matches!(self.by_vif.get(vif.index()), Some(Way::Port(_)))
     }
 
+    /// Takes note of the interfaces that something is to be done for, if they are others than before.
+    #[inline]
+    pub(crate) fn follow(&mut self, fib: &Fib) {
+        if !Arc::ptr_eq(&self.indirect, fib.indirect()) {
+            self.indirect = Arc::clone(fib.indirect());
+            self.rebuild();
+        }
+    }
+
+    /// Whether something is to be done for what leaves by an interface before [`Ports::send_by`].
+    pub(crate) fn is_indirect(&self, vif: VifId) -> bool {
+        self.indirect.binary_search(&vif).is_ok()
+    }
+
     /// Queues a frame on the interface's port or on the ring to the worker that has one.
     ///
     /// # Errors
     /// The frame again, and why: no port (`InterfaceTxDiscard`), or a full port or ring (`InterfaceDrop`). Also when it has
-    /// to be joined with others first, see [`Ports::joins`].
+    /// to be joined with others first, see [`Ports::joins`], and when it is [`Ports::is_indirect`].
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -104,10 +141,38 @@ impl Ports {
         meta: &Meta,
         peers: &mut Peers,
     ) -> Result<Sent, (Frame, DropReason)> {
-        match self.by_vif.get(vif.index()).copied().unwrap_or(Way::None) {
-            Way::Port(index) => self.send_by(frame, index).map(|()| Sent::Port),
+        let way = self.direct.get(vif.index()).copied().unwrap_or(Way::None);
+        self.take(way, frame, Exit::own(vif), (meta.rx_vif, meta.vrf), peers)
+    }
+
+    /// The same for what everything has been done for. `from` is where the frame came in and the VRF it was in.
+    ///
+    /// # Errors
+    /// As [`Ports::send`].
+    pub(crate) fn send_by(
+        &mut self,
+        frame: Frame,
+        exit: Exit,
+        from: (VifId, VrfId),
+        peers: &mut Peers,
+    ) -> Result<Sent, (Frame, DropReason)> {
+        let way = self.by_vif.get(exit.vif.index()).copied().unwrap_or(Way::None);
+        self.take(way, frame, exit, from, peers)
+    }
+
+    #[inline]
+    fn take(
+        &mut self,
+        way: Way,
+        frame: Frame,
+        exit: Exit,
+        (rx_vif, vrf): (VifId, VrfId),
+        peers: &mut Peers,
+    ) -> Result<Sent, (Frame, DropReason)> {
+        match way {
+            Way::Port(index) => self.send_on(frame, index).map(|()| Sent::Port),
             Way::Peer(worker) => {
-                let parcel = Parcel::Transmit { frame, vif, rx_vif: meta.rx_vif, vrf: meta.vrf };
+                let parcel = Parcel::Transmit { frame, exit, rx_vif, vrf };
                 match peers.push(worker, parcel) {
                     Ok(()) => Ok(Sent::Peer),
                     Err(parcel) => Err((parcel.into_frame(), DropReason::InterfaceDrop)),
@@ -124,7 +189,7 @@ impl Ports {
     #[inline]
     pub(crate) fn send_own(&mut self, frame: Frame, vif: VifId) -> Result<(), (Frame, DropReason)> {
         match self.by_vif.get(vif.index()) {
-            Some(Way::Port(index)) => self.send_by(frame, *index),
+            Some(Way::Port(index)) => self.send_on(frame, *index),
             _ => Err((frame, DropReason::InterfaceTxDiscard)),
         }
     }
@@ -139,13 +204,13 @@ impl Ports {
         vif: VifId,
     ) -> Result<(), (Frame, DropReason)> {
         match self.by_vif.get(vif.index()) {
-            Some(Way::Joining(index)) => self.send_by(frame, *index),
+            Some(Way::Joining(index)) => self.send_on(frame, *index),
             _ => Err((frame, DropReason::InterfaceTxDiscard)),
         }
     }
 
     #[inline]
-    fn send_by(&mut self, frame: Frame, index: u16) -> Result<(), (Frame, DropReason)> {
+    fn send_on(&mut self, frame: Frame, index: u16) -> Result<(), (Frame, DropReason)> {
         let Some(bound) = self.bound.get_mut(usize::from(index)) else {
             return Err((frame, DropReason::InterfaceTxDiscard));
         };
@@ -245,6 +310,12 @@ impl Ports {
                 let joins = bound.port.takes_trains();
                 let by = if joins { Way::Joining } else { Way::Port };
                 *way = u16::try_from(index).map_or(Way::None, by);
+            }
+        }
+        self.direct.copy_from_slice(&self.by_vif);
+        for vif in self.indirect.iter() {
+            if let Some(way) = self.direct.get_mut(vif.index()) {
+                *way = Way::None;
             }
         }
     }

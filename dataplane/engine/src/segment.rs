@@ -13,12 +13,13 @@ use wire::checksum::{self, Sum, Transport};
 use wire::{Ipv4, Ipv6, Tcp, Udp, ethernet_payload, ethertype, protocol};
 
 use crate::graph::Cx;
+use crate::ports::Exit;
 
 /// Segments a train is cut into at most.
 const MOST: usize = 256;
 
 /// Sends a train segment by segment, if that is why the port has refused it. `from` is where it came in and the VRF it
-/// was in: segments that do not leave are dropped there, and the sent ones counted at `vif`.
+/// was in: segments that do not leave are dropped there, and the sent ones counted as `exit` says.
 ///
 /// # Errors
 /// The frame and the reason again when it is no train for such a port; `InvalidPacket` for a train whose headers are not
@@ -28,10 +29,10 @@ const MOST: usize = 256;
 pub(crate) fn refused(
     cx: &mut Cx<'_>,
     (frame, reason): (Frame, DropReason),
-    vif: VifId,
+    exit: Exit,
     from: (VifId, VrfId),
 ) -> Result<(), (Frame, DropReason)> {
-    if reason != DropReason::InterfaceDrop || frame.train().is_none() || !cx.ports.cuts(vif) {
+    if reason != DropReason::InterfaceDrop || frame.train().is_none() || !cx.ports.cuts(exit.vif) {
         return Err((frame, reason));
     }
     let Some(cut) = Cut::of(&frame) else { return Err((frame, DropReason::InvalidPacket)) };
@@ -45,7 +46,7 @@ pub(crate) fn refused(
                 cx.pool.give(segment);
                 return Err(DropReason::NoMemory);
             }
-            cx.ports.send_own(segment, vif).map_err(|(segment, reason)| {
+            cx.ports.send_own(segment, exit.vif).map_err(|(segment, reason)| {
                 cx.pool.give(segment);
                 reason
             })
@@ -56,12 +57,12 @@ pub(crate) fn refused(
                 bytes += length as u64;
             }
             Err(reason) => {
-                cx.counters.send_error(vif);
+                cx.counters.send_error(exit.counted);
                 cx.counters.dropped(from.0, from.1, reason);
             }
         }
     }
-    cx.counters.sent(vif, sent, bytes);
+    cx.counters.sent(exit.counted, sent, bytes);
     cx.pool.give(frame);
     Ok(())
 }

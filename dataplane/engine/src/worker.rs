@@ -9,6 +9,7 @@ use tables::{Reader, VifId, VrfId};
 
 use crate::assembler::Assembler;
 use crate::counters::Counters;
+use crate::feature::marking::DscpMode;
 use crate::flow_hash::Seed;
 use crate::graph::{Cx, Graph, Spawned};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
@@ -16,7 +17,7 @@ use crate::learn::Learner;
 use crate::merge::Merger;
 use crate::mss::MssClamp;
 use crate::packet::Spread;
-use crate::ports::Ports;
+use crate::ports::{Exit, Ports};
 use crate::storm::Storms;
 use crate::{merge, node};
 
@@ -103,6 +104,7 @@ pub struct Worker {
     pub(crate) merger: Merger,
     pub(crate) assembler: Assembler,
     pub(crate) mss: MssClamp,
+    pub(crate) dscp: DscpMode,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
 }
@@ -117,8 +119,10 @@ impl Worker {
     /// flushes. Never waits. `now` is when the turn began; it is what ages and limits are judged by.
     pub fn turn(&mut self, now: Tick) -> Work {
         let commands = if self.commands.is_empty() { 0 } else { self.obey() };
+        let fib = self.reader.enter();
+        self.ports.follow(fib);
         let mut cx = Cx {
-            fib: self.reader.enter(),
+            fib,
             counters: &self.counters,
             pool: &mut self.pool,
             ports: &mut self.ports,
@@ -131,6 +135,7 @@ impl Worker {
             merger: &mut self.merger,
             assembler: &mut self.assembler,
             mss: self.mss,
+            dscp: self.dscp,
             now,
         };
         self.graph.begin();
@@ -307,8 +312,8 @@ fn take_parcels(
             let Ok(parcel) = ring.pop() else { break };
             taken += 1;
             match parcel {
-                Parcel::Transmit { frame, vif, rx_vif, vrf } => {
-                    transmit(cx, frame, vif, (rx_vif, vrf));
+                Parcel::Transmit { frame, exit, rx_vif, vrf } => {
+                    transmit(cx, frame, exit, (rx_vif, vrf));
                 }
                 Parcel::Process { frame, rx_vif } => match load.burst.try_push(frame) {
                     Ok(()) => load.note(rx_vif),
@@ -325,13 +330,13 @@ fn take_parcels(
 }
 
 /// Sends what another worker has decided to send here.
-fn transmit(cx: &mut Cx<'_>, frame: Frame, vif: VifId, from: (VifId, VrfId)) {
+fn transmit(cx: &mut Cx<'_>, frame: Frame, exit: Exit, from: (VifId, VrfId)) {
     let bytes = frame.len();
     // A frame that comes over a ring goes to a port of ours or nowhere: it is not passed on again.
-    match cx.ports.send_own(frame, vif) {
-        Ok(()) => cx.counters.sent(vif, 1, bytes as u64),
+    match cx.ports.send_own(frame, exit.vif) {
+        Ok(()) => cx.counters.sent(exit.counted, 1, bytes as u64),
         Err(refused) => {
-            if let Err((frame, reason)) = node::not_sent(cx, refused, vif, from) {
+            if let Err((frame, reason)) = node::not_sent(cx, refused, exit, from) {
                 cx.counters.dropped(from.0, from.1, reason);
                 cx.pool.give(frame);
             }

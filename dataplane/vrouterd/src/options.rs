@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
-use engine::{MssClamp, Rate, Settings, StormLimits};
+use engine::{DscpMode, MssClamp, Rate, Settings, StormLimits};
 
 /// The vRouter's forwarding engine: pinned poll-mode workers on AF_XDP, and the control socket they are told by.
 #[derive(Debug, Parser)]
@@ -74,6 +74,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub(crate) mac_aging: u32,
 
+    /// DSCP of tunnels: `pipe`, by the packet's class and ending with the tunnel, or `uniform`, that of the packet both ways.
+    #[arg(long, default_value = "pipe", value_name = "MODE", value_parser = parse_dscp)]
+    pub(crate) dscp: DscpMode,
+
     /// What to log on stderr, as `info` or `vrouterd=debug`; `RUST_LOG` says the same.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -88,7 +92,7 @@ impl Options {
             Clamp::ToWorkloads => MssClamp::ToWorkloads,
             Clamp::Off => MssClamp::Off,
         };
-        Settings { storms: self.storm_limits(), mss }
+        Settings { storms: self.storm_limits(), mss, dscp: self.dscp }
     }
 
     fn storm_limits(&self) -> StormLimits {
@@ -114,6 +118,14 @@ pub(crate) enum Clamp {
     ToWorkloads,
     /// None.
     Off,
+}
+
+fn parse_dscp(text: &str) -> Result<DscpMode, String> {
+    match text {
+        "pipe" => Ok(DscpMode::Pipe),
+        "uniform" => Ok(DscpMode::Uniform),
+        _ => Err("must be `pipe` or `uniform`".to_owned()),
+    }
 }
 
 /// CPU numbers, in the order given, without duplicates.

@@ -100,6 +100,11 @@ impl VlanTag {
         (self.control.get() >> 13) as u8
     }
 
+    /// Sets the 802.1p priority, 0 to 7.
+    pub fn set_priority(&mut self, priority: u8) {
+        self.control.set(self.control.get() & 0x1fff | u16::from(priority & 7) << 13);
+    }
+
     /// What follows the tag.
     #[inline]
     pub fn ethertype(&self) -> u16 {

@@ -106,6 +106,12 @@ impl Ipv6 {
             .set(self.version_class_flow.get() & !FLOW_LABEL | flow & FLOW_LABEL);
     }
 
+    /// Sets DSCP and ECN.
+    pub fn set_traffic_class(&mut self, class: u8) {
+        let others = self.version_class_flow.get() & !(0xff << 20);
+        self.version_class_flow.set(others | u32::from(class) << 20);
+    }
+
     /// Sets the length of what follows.
     #[inline]
     pub fn set_payload_length(&mut self, length: u16) {

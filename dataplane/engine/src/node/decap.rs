@@ -5,6 +5,7 @@ use tables::{DropReason, FibNextHop, HopEntry, NhFamily, NhFlags, NhId};
 use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mpls, Udp, Vxlan, ethertype, protocol};
 
 use super::flood::{CONTROL_WORD, EDGE_BLOCK};
+use crate::feature::marking;
 use crate::flow_hash::inner_hash;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::hand_off::WorkerId;
@@ -164,6 +165,7 @@ fn enter(
     under: Under,
 ) -> Result<Next, DropReason> {
     let entry = cx.fib.next_hop_entry(nh);
+    let outer_tos = packet.meta.tos;
     packet.meta.nh = nh;
     packet.meta.vrf = vrf_of(cx, packet, entry);
     packet.pull(payload)?;
@@ -175,6 +177,7 @@ fn enter(
             packet.meta.layer = Layer::L3;
             packet.meta.cast = Cast::Unicast;
             inspect::ip(packet)?;
+            take_marks(cx, packet, outer_tos)?;
             return Ok(inside(cx, packet));
         }
     };
@@ -183,6 +186,7 @@ fn enter(
     }
     packet.meta.layer = Layer::L2;
     inspect::ethernet(packet, DropReason::InvalidPacket)?;
+    take_marks(cx, packet, outer_tos)?;
     Ok(inside(cx, packet))
 }
 
@@ -223,6 +227,15 @@ fn restore(packet: &mut Packet<'_>) -> Option<()> {
         _ => usize::from(Ipv4::parse(outer)?.0.total_length()),
     };
     packet.frame.set_len(Ethernet::LEN + length).ok()
+}
+
+/// What the outer header said about the packet: mostly nothing.
+#[inline]
+fn take_marks(cx: &Cx<'_>, packet: &mut Packet<'_>, outer: u8) -> Result<(), DropReason> {
+    if marking::says_something(outer, cx.dscp) {
+        return marking::merge(packet, outer, cx.dscp);
+    }
+    Ok(())
 }
 
 /// What named the next hop.

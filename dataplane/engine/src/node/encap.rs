@@ -1,15 +1,17 @@
 //! Encap: the tunnel's prebuilt header in front, then what differs per packet: lengths, id, entropy port, label.
 
 mod special;
+mod udp;
 
 use tables::{DropReason, Endpoints, Fib, FibNextHop, OuterHeader, TunnelEncap, TunnelHop, VifId};
 use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan, ethertype};
 
 use super::fragment;
+use crate::feature::marking;
 use crate::flow_hash::{entropy_port, flow_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::mss;
-use crate::packet::{Addresses, Layer, Packet, Protocol};
+use crate::packet::{Addresses, Layer, Marks, Packet, Protocol};
 use crate::segment;
 
 /// Remembers the uplink, and counts ids for outer headers whose payload has none to copy.
@@ -40,6 +42,9 @@ impl Node for Encap {
         let fib = cx.fib;
         let result = match fib.next_hop(packet.meta.nh) {
             FibNextHop::Tunnel(hop) => self.encapsulate(cx, packet, hop),
+            FibNextHop::UdpTunnel(tunnel) => {
+                return udp::to_analyser(cx, packet, tunnel).unwrap_or_else(|other| other);
+            }
             other => self.other_tunnel(cx, packet, other),
         };
         match result {
@@ -53,6 +58,18 @@ impl Node for Encap {
 impl Encap {
     #[inline]
     fn encapsulate(
+        &mut self,
+        cx: &Cx<'_>,
+        packet: &mut Packet<'_>,
+        hop: &TunnelHop,
+    ) -> Result<(), Next> {
+        self.put_headers(cx, packet, hop)?;
+        mark(cx, packet, hop);
+        Ok(())
+    }
+
+    #[inline]
+    fn put_headers(
         &mut self,
         cx: &Cx<'_>,
         packet: &mut Packet<'_>,
@@ -202,6 +219,16 @@ fn find_label(fib: &Fib, packet: &mut Packet<'_>) -> Next {
     }
     (meta.nh, meta.label) = (hit.nh, hit.label);
     Next::NextHop
+}
+
+/// Marks the headers that were just put in front, where class or ECN say something: mostly they do not.
+#[inline]
+fn mark(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &TunnelHop) {
+    let classed = packet.meta.marks.contains(Marks::CLASSED);
+    if packet.meta.tos & cx.dscp.outward() != 0 || classed {
+        let label = (!hop.encap.is_vxlan()).then(|| hop.header.shim());
+        marking::mark_outer(cx.fib, packet, cx.dscp, label);
+    }
 }
 
 /// Outer IP, UDP and VXLAN header.
@@ -378,5 +405,9 @@ const INNER_NETWORK: u16 = 14;
 #[cold]
 fn too_big(packet: &mut Packet<'_>, headers: usize, less: u16, mtu: u16) -> Next {
     let carried = headers + usize::from(packet.meta.network.saturating_sub(less));
+    if packet.meta.marks.contains(Marks::COPY) && packet.meta.protocol != Protocol::Ipv4 {
+        // Nobody is to be told of a mirror's.
+        return Next::Drop(DropReason::InterfaceDrop);
+    }
     fragment::too_big(packet, usize::from(mtu).saturating_sub(carried))
 }

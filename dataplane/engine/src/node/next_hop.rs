@@ -7,13 +7,14 @@ use super::control;
 use super::flood::put_control_word;
 use super::fragment;
 use super::tunnel_error::is_about_tunnel;
+use crate::feature::marking;
 use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
 use crate::segment;
 
 /// How often a packet may be looked up again before it is called a loop.
-const MAX_PASSES: u8 = 4;
+pub(super) const MAX_PASSES: u8 = 4;
 
 /// Remembers the last tunnel and the last interface, so that they are not looked up for each packet: next hop 0, which
 /// discards, is none.
@@ -64,6 +65,9 @@ impl Node for NextHop {
                 into_tunnel(packet)
             }
             FibNextHop::Encap { vif, rewrite, family, leaf } => {
+                if packet.meta.marks.contains(Marks::CLASSED) {
+                    mark_for_fabric(cx, packet, *vif);
+                }
                 let to = self.delivery(cx, *vif);
                 let result = match family {
                     NhFamily::Bridge if *leaf => deliver_to_leaf(cx, packet, to),
@@ -118,6 +122,14 @@ fn longer(packet: &mut Packet<'_>, mtu: usize) -> Result<(), Next> {
     Err(fragment::too_big(packet, mtu))
 }
 
+/// A class marks what leaves by the uplink as it is; workloads get what was sent (section 9).
+#[cold]
+fn mark_for_fabric(cx: &Cx<'_>, packet: &mut Packet<'_>, vif: VifId) {
+    if cx.fib.vif(vif).is_some_and(|vif| vif.kind == VifKind::Physical) {
+        marking::mark_native(cx.fib, packet);
+    }
+}
+
 #[inline]
 fn into_tunnel(packet: &mut Packet<'_>) -> Next {
     spend_hop(packet).map_or_else(|other| other, |()| Next::Encap)
@@ -148,9 +160,7 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
         FibNextHop::Agent => Next::Punt(control::agent_trap(packet)),
         FibNextHop::Resolve => Next::Punt(Trap::Resolve),
         FibNextHop::Flood(_) => Next::Flood,
-        FibNextHop::SpecialTunnel(_) => into_tunnel(packet),
-        // Only copies for an analyser go there, and not by this way.
-        FibNextHop::UdpTunnel(_) => Next::Drop(DropReason::InvalidNh),
+        FibNextHop::SpecialTunnel(_) | FibNextHop::UdpTunnel(_) => into_tunnel(packet),
         FibNextHop::EncapGroup { vif } => {
             deliver_to_group(cx, packet, *vif).unwrap_or_else(|other| other)
         }
@@ -293,6 +303,9 @@ fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
     let Some(host) = host else { return Next::Drop(DropReason::TrapNoIf) };
     if !cx.ports.reaches(id) {
         return Next::Drop(DropReason::TrapNoIf);
+    }
+    if packet.meta.marks.contains(Marks::CLASSED) {
+        marking::mark_native(cx.fib, packet);
     }
     if packet.meta.outer != Outer::None && packet.meta.network == 0 {
         let ethertype = match packet.meta.protocol {

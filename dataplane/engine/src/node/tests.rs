@@ -136,6 +136,7 @@ impl Desk {
             merger: &mut self.merger,
             assembler: &mut self.assembler,
             mss: MssClamp::Both,
+            dscp: crate::DscpMode::Pipe,
             now: Tick(0),
         };
         node.begin();

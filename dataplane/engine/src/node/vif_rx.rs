@@ -1,7 +1,8 @@
 //! Enter: the port's interface gives the packet its kind and its VRF.
 
-use tables::{DropReason, VifFlags, VifId, VifKind, VrfId};
+use tables::{DropReason, VifFeatures, VifFlags, VifId, VifKind, VrfId};
 
+use crate::feature::rx;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Marks, Packet};
 
@@ -28,6 +29,9 @@ impl Node for VifRx {
         let (kind, vrf, marks) = match self.last {
             Some((last, kind, vrf, marks)) if last == id => (kind, vrf, marks),
             _ => match cx.fib.vif(id) {
+                Some(vif) if vif.features.intersects(VifFeatures::RX) => {
+                    return rx::receive(cx, packet, vif).map_or_else(Next::Drop, |()| Next::Parse);
+                }
                 Some(vif) => {
                     let learns = vif.flags.contains(VifFlags::MAC_LEARN);
                     let marks = if learns { Marks::LEARN } else { Marks::default() };

@@ -5,9 +5,10 @@
 use port::Frame;
 use tables::{DropReason, VifId, VrfId};
 
+use crate::feature::tx;
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::Meta;
-use crate::ports::Sent;
+use crate::ports::{Exit, Sent};
 use crate::{merge, segment};
 
 /// Remembers what was sent by the last interface and is not counted yet.
@@ -45,7 +46,9 @@ impl End for VifTx {
                 Ok(())
             }
             Ok(Sent::Peer) => Ok(()),
-            Err(refused) => not_sent(cx, refused, vif, (meta.rx_vif, meta.vrf)),
+            // Something is to be done first.
+            Err((frame, _)) if cx.ports.is_indirect(vif) => tx::send(cx, frame, meta),
+            Err(refused) => not_sent(cx, refused, Exit::own(vif), (meta.rx_vif, meta.vrf)),
         }
     }
 
@@ -63,17 +66,17 @@ impl End for VifTx {
 pub(crate) fn not_sent(
     cx: &mut Cx<'_>,
     refused: (Frame, DropReason),
-    vif: VifId,
+    exit: Exit,
     from: (VifId, VrfId),
 ) -> Result<(), (Frame, DropReason)> {
-    if cx.ports.joins(vif) {
-        merge::send(cx, refused.0, vif, from);
+    if cx.ports.joins(exit.vif) {
+        merge::send(cx, refused.0, exit, from);
         return Ok(());
     }
-    segment::refused(cx, refused, vif, from).inspect_err(|_| {
+    segment::refused(cx, refused, exit, from).inspect_err(|_| {
         // What does not reach the agent is no fault of its interface.
-        if cx.fib.agent() != Some(vif) {
-            cx.counters.send_error(vif);
+        if cx.fib.agent() != Some(exit.vif) {
+            cx.counters.send_error(exit.counted);
         }
     })
 }

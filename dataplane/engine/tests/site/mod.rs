@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::{
-    CounterReader, DropStatistics, Engine, Event, Seat, Seed, Tick, Wake, Worker, WorkerId,
+    CounterReader, DropStatistics, Engine, Event, Seat, Seed, Settings, Tick, Wake, Worker,
+    WorkerId,
 };
 use port::{
     Burst, Frame, FramePool, FramePools, Memory, MemoryEnd, MemoryPort, Port, PortInfo, ReplayPort,
@@ -269,20 +270,27 @@ impl Site {
         Site::with_large_frames(workers, FRAMES, LARGE_FRAMES)
     }
 
+    /// The same with an engine told otherwise than usual.
+    pub fn with_options(workers: usize, options: Settings) -> Site {
+        let memory = Memory::new(FRAMES, 2048, "engine-test").unwrap();
+        Site::on(workers, FramePools::new(memory, workers + 1), options)
+    }
+
     /// The same with so many plain frames and no large ones.
     pub fn with_frames(workers: usize, frames: u32) -> Site {
         let memory = Memory::new(frames, 2048, "engine-test").unwrap();
-        Site::on(workers, FramePools::new(memory, workers + 1))
+        Site::on(workers, FramePools::new(memory, workers + 1), Settings::default())
     }
 
     /// The same with so many frames of each class.
     pub fn with_large_frames(workers: usize, frames: u32, large: u32) -> Site {
         let memory = Memory::new(frames, 2048, "engine-test").unwrap();
         let large = Memory::large(large, "engine-test").unwrap();
-        Site::on(workers, FramePools::with_large(memory, large, workers + 1))
+        let pools = FramePools::with_large(memory, large, workers + 1);
+        Site::on(workers, pools, Settings::default())
     }
 
-    fn on(workers: usize, pools: FramePools) -> Site {
+    fn on(workers: usize, pools: FramePools, options: Settings) -> Site {
         let mut writer = Writer::new();
         let wakes: Vec<_> = (0..workers).map(|_| Arc::new(CountingWake::default())).collect();
         let seats: Vec<Seat> = wakes
@@ -293,7 +301,8 @@ impl Site {
                 wake: Arc::clone(wake) as Arc<dyn Wake>,
             })
             .collect();
-        let (engine, workers) = Engine::new(seats, Seed(0x1234_5678_9abc_def1));
+        let seed = Seed(0x1234_5678_9abc_def1);
+        let (engine, workers) = Engine::configured(seats, seed, options);
         let counters = engine.counters();
         let pool = pools.pool();
         let mut site = Site {

@@ -8,7 +8,8 @@ use tables::{
 };
 use wire::{Label, Mpls};
 
-use super::{Encap, MplsOverGre, MplsOverUdp, Payload, outer_length};
+use super::{Encap, MplsOverGre, MplsOverUdp, Payload, mark, outer_length};
+use crate::feature::marking;
 use crate::flow_hash::flow_hash;
 use crate::graph::{Cx, Next};
 use crate::mss::{self, TRANSPORT_LABEL};
@@ -28,13 +29,16 @@ impl Encap {
         };
         let encrypted = match special.crypt {
             None => None,
-            Some(Crypt::Vif(vif)) => Some(vif),
-            Some(Crypt::Missing) => return Err(Next::Drop(DropReason::NoCryptPath)),
+            Some(Crypt::Vif(vif)) if cx.fib.vif(vif).is_some() => Some(vif),
+            Some(_) => return Err(Next::Drop(DropReason::NoCryptPath)),
         };
         let hop = uplink(cx, packet, special).ok_or(DropReason::InvalidUnderlayEcmp)?;
         match special.transport {
             None => self.encapsulate(cx, packet, hop)?,
-            Some(transport) => self.encapsulate_stacked(cx, packet, hop, transport)?,
+            Some(transport) => {
+                self.encapsulate_stacked(cx, packet, hop, transport)?;
+                mark(cx, packet, hop);
+            }
         }
         packet.meta.tx_vif = encrypted.unwrap_or(packet.meta.tx_vif);
         Ok(())
@@ -58,7 +62,12 @@ impl Encap {
         outer_length(packet, hop.header.len() - OuterHeader::IP + Mpls::LEN, less, mtu)?;
         let hash = flow_hash(packet, cx.seed);
         packet.pull(less)?;
-        bottom.emit(packet.push(Mpls::LEN)?).ok_or(DropReason::Push)?;
+        let exp = marking::class(cx.fib, packet.meta).map_or(0, |class| class.exp);
+        let room = packet.push(Mpls::LEN)?;
+        bottom.emit(room).ok_or(DropReason::Push)?;
+        if let Some(third) = room.get_mut(2) {
+            *third |= exp << 1;
+        }
         packet.meta.layer = Layer::L2;
         packet.meta.label = Some(transport.get());
         packet.meta.addresses = Addresses::Hashed(hash.to_ne_bytes());
@@ -88,19 +97,26 @@ impl Encap {
     }
 }
 
-/// By the flow: one of the positions if it is filled, else one of those that are.
+/// By the flow: one of the positions if it can be used, else one of those that can. Where there is no choice that one,
+/// usable or not, so that the drop says what it lacks.
 fn uplink<'t>(
     cx: &Cx<'_>,
     packet: &Packet<'_>,
     special: &'t SpecialTunnel,
 ) -> Option<&'t TunnelHop> {
+    if let [only] = special.uplinks.as_slice() {
+        return only.as_ref();
+    }
+    let usable = |hop: &&TunnelHop| hop.ready && cx.fib.vif(hop.vif).is_some();
     let hash = flow_hash(packet, cx.seed) as usize;
     let position = hash.checked_rem(special.uplinks.len())?;
-    if let Some(Some(hop)) = special.uplinks.get(position) {
+    if let Some(Some(hop)) =
+        special.uplinks.get(position).filter(|hop| hop.as_ref().is_some_and(|hop| usable(&hop)))
+    {
         return Some(hop);
     }
-    let filled = special.uplinks.iter().flatten();
-    filled.clone().nth(hash.checked_rem(filled.count())?)
+    let filled = || special.uplinks.iter().flatten().filter(usable);
+    filled().nth(hash.checked_rem(filled().count())?)
 }
 
 /// The last header of an encapsulation, with more labels below it.

@@ -1,0 +1,94 @@
+//! Copies: to a mirror's next hop (reference dataplane.md section 18), or as they are to a monitoring interface.
+//!
+//! A copy is a packet of the dataplane's own: it is never copied again, it meets no limit, and what becomes of it is
+//! counted where it was made. One that cannot be made counts as `CloneFail`.
+
+use port::Frame;
+use tables::{DropReason, FibVif, MirrorFlags, VifFeatures};
+
+use crate::graph::{Cx, Next};
+use crate::packet::{Marks, Meta, Spread};
+
+/// Which way a mirrored packet went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Into the vRouter.
+    Received,
+    /// Out of it.
+    Sent,
+}
+
+/// In front of a dynamic mirror's copy when the interface has no metadata.
+const NO_METADATA: [u8; 2] = [0xff, 0x00];
+
+/// Mirrors a frame if the interface wants that of this direction. What is no frame of the workload's or the fabric's, but a
+/// copy, is not. A hardware-assisted mirror copies nothing.
+pub(super) fn mirror(
+    cx: &mut Cx<'_>,
+    frame: &Frame,
+    meta: &Meta,
+    vif: &FibVif,
+    direction: Direction,
+) {
+    let feature = match direction {
+        Direction::Received => VifFeatures::MIRROR_RX,
+        Direction::Sent => VifFeatures::MIRROR_TX,
+    };
+    if !vif.features.contains(feature) || meta.marks.contains(Marks::COPY) {
+        return;
+    }
+    let fib = cx.fib;
+    let Some(extras) = &vif.extras else { return };
+    let Some(mirror) = extras.mirror.and_then(|id| fib.mirror(id)) else { return };
+    if mirror.flags.contains(MirrorFlags::HW_ASSISTED) {
+        return;
+    }
+    let mut copy = Meta::arriving(vif.id, Spread::Done);
+    copy.rx_kind = vif.kind;
+    copy.marks = Marks::COPY;
+    copy.nh = mirror.next_hop;
+    copy.label = mirror.vni.map(u32::from);
+    copy.vrf = fib.next_hop_entry(mirror.next_hop).vrf.unwrap_or(meta.vrf);
+    let metadata = match direction {
+        Direction::Received => &extras.ingress_metadata,
+        Direction::Sent => &extras.egress_metadata,
+    };
+    let in_front: &[u8] = match (mirror.flags.contains(MirrorFlags::DYNAMIC), &**metadata) {
+        (false, _) => &[],
+        (true, []) => &NO_METADATA,
+        (true, metadata) => metadata,
+    };
+    send(cx, frame, copy, in_front, Next::NextHop);
+}
+
+/// Copies a frame to the monitoring interface, if there is one. Losses are the monitoring interface's.
+pub(super) fn monitor(cx: &mut Cx<'_>, frame: &Frame, vif: &FibVif) {
+    let Some(monitor) = vif.extras.as_ref().and_then(|extras| extras.monitor) else { return };
+    let mut copy = Meta::arriving(monitor, Spread::Done);
+    copy.vrf = vif.vrf;
+    copy.marks = Marks::COPY;
+    copy.tx_vif = monitor;
+    send(cx, frame, copy, &[], Next::VifTx);
+}
+
+fn send(cx: &mut Cx<'_>, frame: &Frame, meta: Meta, in_front: &[u8], next: Next) {
+    let from = (meta.rx_vif, meta.vrf);
+    let copy = cx.pool.copy(frame).map(|mut copy| match copy.push(in_front.len()) {
+        Ok(room) => {
+            room.copy_from_slice(in_front);
+            Ok(copy)
+        }
+        Err(_) => Err(copy),
+    });
+    let sent = match copy {
+        Some(Ok(copy)) => cx.spawn(copy, meta, next).map_err(Some),
+        Some(Err(copy)) => Err(Some(copy)),
+        None => Err(None),
+    };
+    if let Err(lost) = sent {
+        // Made and lost: the sums stay right.
+        cx.counters.spawned();
+        cx.counters.dropped(from.0, from.1, DropReason::CloneFail);
+        lost.into_iter().for_each(|frame| cx.pool.give(frame));
+    }
+}
