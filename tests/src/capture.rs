@@ -141,7 +141,7 @@ fn packet(line: &str) -> Packet {
     let columns_of = |header: Option<&str>| if header == Some("ipv6") { (6, 7) } else { (1, 2) };
     let outer = headers.next();
     let (source, destination) = columns_of(outer);
-    let (inner_source, inner_destination) = columns_of(headers.last().or(outer));
+    let (inner_source, inner_destination) = columns_of(headers.next_back().or(outer));
     let label = first(if encapsulation == Some(Encapsulation::Vxlan) { 5 } else { 4 });
     let hex = |word: &str| u16::from_str_radix(word.trim_start_matches("0x"), 16).ok();
     Packet {
