@@ -188,6 +188,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Which TCP connections are told what fits into a tunnel from now on.
+    ///
+    /// # Errors
+    /// [`Busy`], and nothing has changed.
+    pub fn clamp_mss(&mut self, mss: MssClamp) -> Result<(), Busy> {
+        let first = WorkerId(0);
+        self.room(first)?;
+        self.tell(first, |_| Some(Command::ClampMss(mss)));
+        Ok(())
+    }
+
     /// What a worker has told since the last call, oldest first.
     pub fn event(&mut self, worker: WorkerId) -> Option<Event> {
         self.lines.get_mut(worker.index())?.events.pop().ok()

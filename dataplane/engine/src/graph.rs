@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use port::{BURST, Frame, FramePool};
-use tables::{DropReason, Fib, NhId, VifFlags, VifId};
+use tables::{DropReason, Fib, NhId, VifFlags, VifId, VrfId};
 
 use crate::assembler::Assembler;
 use crate::counters::Counters;
+use crate::drop_log;
 use crate::feature::marking::DscpMode;
 use crate::flow_hash::Seed;
 use crate::hand_off::{Peers, WorkerId, Workers};
@@ -83,6 +84,22 @@ impl Cx<'_> {
     /// Whether what an uplink receives may go back into the fabric.
     pub(crate) fn is_fabric_gateway(&self, uplink: VifId) -> bool {
         self.fib.vif(uplink).is_some_and(|vif| vif.flags.contains(VifFlags::FABRIC_GATEWAY))
+    }
+
+    /// Ends a packet: counts it where it came in and in its VRF, logs it, and gives the frame back.
+    pub(crate) fn drop_frame(
+        &mut self,
+        mut frame: Frame,
+        (vif, vrf, next_hop): (VifId, VrfId, NhId),
+        reason: DropReason,
+    ) {
+        self.counters.dropped(vif, vrf, reason);
+        // What was taken off in front is of interest, too.
+        frame.rewind();
+        let (at, generation) = (self.now, self.fib.generation());
+        let drop = drop_log::Drop { at, generation, reason, vif, vrf, next_hop };
+        self.counters.log().write(drop, frame.data());
+        self.pool.give(frame);
     }
 
     /// Whether an interface may cause one more of these now.

@@ -11,7 +11,7 @@
 
 use arrayvec::ArrayVec;
 use port::{Frame, Segmentation, Train};
-use tables::{DropReason, VifId, VrfId};
+use tables::{DropReason, NhId, VifId, VrfId};
 use wire::checksum::{self, Sum, Transport};
 use wire::{Ethernet, Ipv4, Ipv6, Tcp, ethertype, protocol};
 
@@ -65,7 +65,9 @@ pub(crate) fn send(cx: &mut Cx<'_>, frame: Frame, exit: Exit, from: (VifId, VrfI
             Joins::Yes(ends) => match append(cx, at, &segment, frame) {
                 Appended::Yes if ends => return release(cx, at),
                 Appended::Yes => return,
-                Appended::Wrong(frame) => return drop_frame(cx, frame, from, DropReason::CksumErr),
+                Appended::Wrong(frame) => {
+                    return cx.drop_frame(frame, (from.0, from.1, NhId(0)), DropReason::CksumErr);
+                }
                 Appended::Alone(frame) => return begin(cx, frame, exit, from, segment),
                 Appended::NoRoom(frame) => {
                     release(cx, at);
@@ -146,7 +148,7 @@ fn append(cx: &mut Cx<'_>, at: usize, segment: &Segment, frame: Frame) -> Append
     if flow.packets == 1 {
         if !flow.segment.is_right(&flow.frame) {
             let Flow { frame: wrong, from, .. } = cx.merger.flows.remove(at);
-            drop_frame(cx, wrong, from, DropReason::CksumErr);
+            cx.drop_frame(wrong, (from.0, from.1, NhId(0)), DropReason::CksumErr);
             return Appended::Alone(frame);
         }
         let Some(mut large) = cx.pool.take_large() else { return Appended::NoRoom(frame) };
@@ -202,14 +204,9 @@ fn alone(cx: &mut Cx<'_>, frame: Frame, exit: Exit, from: (VifId, VrfId)) {
         Ok(()) => cx.counters.sent(exit.counted, 1, bytes),
         Err((frame, reason)) => {
             cx.counters.send_error(exit.counted);
-            drop_frame(cx, frame, from, reason);
+            cx.drop_frame(frame, (from.0, from.1, NhId(0)), reason);
         }
     }
-}
-
-fn drop_frame(cx: &mut Cx<'_>, frame: Frame, from: (VifId, VrfId), reason: DropReason) {
-    cx.counters.dropped(from.0, from.1, reason);
-    cx.pool.give(frame);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

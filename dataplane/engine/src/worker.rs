@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use port::{BURST, Burst, Frame, FramePool, Port, PortInfo};
-use tables::{Reader, VifId, VrfId};
+use tables::{NhId, Reader, VifId, VrfId};
 
 use crate::assembler::Assembler;
 use crate::counters::Counters;
@@ -32,6 +32,7 @@ pub(crate) enum Command {
     AddPeerPort { vif: VifId, queue: u16, worker: WorkerId },
     RemovePeerPort { vif: VifId, queue: u16 },
     Inspect { vif: VifId, queue: u16 },
+    ClampMss(MssClamp),
 }
 
 /// What a worker tells the control thread.
@@ -249,6 +250,10 @@ impl Worker {
                 self.ports.remove_elsewhere(vif, queue);
                 None
             }
+            Command::ClampMss(mss) => {
+                self.mss = mss;
+                None
+            }
             Command::Inspect { vif, queue } => {
                 Some(Event::Info { vif, queue, info: self.ports.info(vif, queue) })
             }
@@ -337,8 +342,7 @@ fn transmit(cx: &mut Cx<'_>, frame: Frame, exit: Exit, from: (VifId, VrfId)) {
         Ok(()) => cx.counters.sent(exit.counted, 1, bytes as u64),
         Err(refused) => {
             if let Err((frame, reason)) = node::not_sent(cx, refused, exit, from) {
-                cx.counters.dropped(from.0, from.1, reason);
-                cx.pool.give(frame);
+                cx.drop_frame(frame, (from.0, from.1, NhId(0)), reason);
             }
         }
     }

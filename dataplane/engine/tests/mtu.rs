@@ -526,6 +526,25 @@ fn h12_a_syn_into_a_tunnel_learns_what_that_tunnel_carries() {
 }
 
 #[test]
+fn h12_the_clamp_can_be_changed_while_packets_move() {
+    each(|site| {
+        let Way { to, usable, in_front, .. } = ways(site).into_iter().next().unwrap();
+        let ip = syn(tenant(3).into(), tenant(to).into(), 2);
+        let frame = framed(Mac::GATEWAY, MAC3, &ip);
+        for (clamp, wanted) in [
+            (engine::MssClamp::ToWorkloads, 8960),
+            (engine::MssClamp::FromWorkloads, usable - 40),
+            (engine::MssClamp::Off, 8960),
+            (engine::MssClamp::Both, usable - 40),
+        ] {
+            site.engine.clamp_mss(clamp).unwrap();
+            let out = site.through(VIF3, &frame, FABRIC);
+            assert_eq!(mss(&out[in_front..]), wanted, "{clamp:?}");
+        }
+    });
+}
+
+#[test]
 fn h12_a_syn_out_of_a_tunnel_learns_what_the_way_back_carries() {
     each(|site| {
         for Way { name, to, usable, .. } in ways(site) {

@@ -87,7 +87,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         },
         publisher,
         epochs: Epochs::default(),
-        settings: Settings::new(log),
+        settings: Settings::new(log, options.settings().mss),
         ports,
         kernel,
         links: Links::default(),

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use api::{ApiError, DropScope, DropStats, ErrorCode, Lookup, Reply, Request, Table};
+use api::{ApiError, DropScope, DropStats, ErrorCode, Lookup, Reply, Request, Table, VrouterValue};
 use tables::{ModelError, Op, Owner, VifId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -174,8 +174,7 @@ impl Server {
             Request::Vrouter => Reply::Vrouter(self.vrouter()),
             Request::Memory => Reply::Memory(self.memory()),
             Request::Set { value, to } => {
-                let set = self.settings.set(value, to);
-                self.ports.counters().set_drop_log(self.settings.log_rule());
+                let set = self.set(value, to);
                 answered(set.map(|()| self.publisher.pending()))
             }
             Request::ClearDropLog => {
@@ -200,6 +199,19 @@ impl Server {
         let applied = self.publisher.apply(ops, Owner::Operator);
         self.follow().await;
         applied.map_err(|error| refusal_by_hand(&error))
+    }
+
+    /// Changes a setting, and has the workers obey it.
+    fn set(&mut self, value: VrouterValue, to: u32) -> Result<(), ApiError> {
+        let before = self.settings.get(value);
+        self.settings.set(value, to)?;
+        self.ports.counters().set_drop_log(self.settings.log_rule());
+        let mss = matches!(value, VrouterValue::FromVmMssAdjust | VrouterValue::ToVmMssAdjust);
+        if mss && let Err(busy) = self.ports.clamp_mss(self.settings.mss()) {
+            self.settings.set(value, before)?;
+            return Err(ApiError::new(ErrorCode::Busy, format!("{value:?}"), busy.to_string()));
+        }
+        Ok(())
     }
 
     /// The tables as they are now: what is pending is published first, so that a client sees what it applied.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use api::{ApiError, ErrorCode, VrouterValue};
-use engine::LogRule;
+use engine::{LogRule, MssClamp};
 use tables::DropReason;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -50,10 +50,12 @@ impl Log {
 }
 
 impl Settings {
-    pub(crate) fn new(log: Log) -> Settings {
+    /// What the process was started with.
+    pub(crate) fn new(log: Log, mss: MssClamp) -> Settings {
+        let clamps = |which| u32::from(mss == MssClamp::Both || mss == which);
         let values = BTreeMap::from([
-            (VrouterValue::FromVmMssAdjust, 1),
-            (VrouterValue::ToVmMssAdjust, 1),
+            (VrouterValue::FromVmMssAdjust, clamps(MssClamp::FromWorkloads)),
+            (VrouterValue::ToVmMssAdjust, clamps(MssClamp::ToWorkloads)),
             (VrouterValue::MplsOverUdp, 0),
             (VrouterValue::PriorityTagging, 0),
             (VrouterValue::PacketDump, 0),
@@ -78,6 +80,17 @@ impl Settings {
     /// One of them; 0 if it cannot be set.
     pub(crate) fn get(&self, name: VrouterValue) -> u32 {
         self.values.get(&name).copied().unwrap_or(0)
+    }
+
+    /// Which TCP connections are told what fits into a tunnel.
+    pub(crate) fn mss(&self) -> MssClamp {
+        let on = |name| self.get(name) == 1;
+        match (on(VrouterValue::FromVmMssAdjust), on(VrouterValue::ToVmMssAdjust)) {
+            (true, true) => MssClamp::Both,
+            (true, false) => MssClamp::FromWorkloads,
+            (false, true) => MssClamp::ToWorkloads,
+            (false, false) => MssClamp::Off,
+        }
     }
 
     /// What workers log of the packets they drop.
@@ -154,7 +167,7 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        Settings::new(Log(Arc::new(|_| Ok(()))))
+        Settings::new(Log(Arc::new(|_| Ok(()))), MssClamp::Both)
     }
 
     #[test]
@@ -162,6 +175,7 @@ mod tests {
         let mut settings = settings();
         settings.set(VrouterValue::FromVmMssAdjust, 0).unwrap();
         assert_eq!(settings.get(VrouterValue::FromVmMssAdjust), 0);
+        assert_eq!(settings.mss(), MssClamp::ToWorkloads);
         let error = settings.set(VrouterValue::ToVmMssAdjust, 2).unwrap_err();
         assert_eq!(error.to_string(), "ToVmMssAdjust: 2 is above 1");
         assert_eq!(settings.get(VrouterValue::ToVmMssAdjust), 1);

@@ -3,7 +3,6 @@
 use port::Frame;
 use tables::DropReason;
 
-use crate::drop_log;
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::Meta;
 
@@ -17,22 +16,10 @@ impl End for Drop {
     fn take(
         &mut self,
         cx: &mut Cx<'_>,
-        mut frame: Frame,
+        frame: Frame,
         meta: &Meta,
     ) -> Result<(), (Frame, DropReason)> {
-        cx.counters.dropped(meta.rx_vif, meta.vrf, meta.reason);
-        // What was taken off in front is of interest, too.
-        frame.rewind();
-        let drop = drop_log::Drop {
-            at: cx.now,
-            generation: cx.fib.generation(),
-            reason: meta.reason,
-            vif: meta.rx_vif,
-            vrf: meta.vrf,
-            next_hop: meta.nh,
-        };
-        cx.counters.log().write(drop, frame.data());
-        cx.pool.give(frame);
+        cx.drop_frame(frame, (meta.rx_vif, meta.vrf, meta.nh), meta.reason);
         Ok(())
     }
 }

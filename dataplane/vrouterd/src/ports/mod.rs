@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use engine::{Busy, CounterReader, Engine, Event, Sighting, WorkerId};
+use engine::{Busy, CounterReader, Engine, Event, MssClamp, Sighting, WorkerId};
 use port::{FramePools, Kept, PortInfo};
 use sys::ethtool::LinkSpeed;
 use tables::{Vif, VifId, VifKind};
@@ -132,6 +132,14 @@ impl Ports {
 
     pub(crate) fn counters_mut(&mut self) -> &mut CounterReader {
         &mut self.counters
+    }
+
+    /// Which TCP connections are told what fits into a tunnel.
+    ///
+    /// # Errors
+    /// A worker is busy; nothing has changed.
+    pub(crate) fn clamp_mss(&mut self, mss: MssClamp) -> Result<(), Busy> {
+        self.engine.clamp_mss(mss)
     }
 
     pub(crate) fn pools(&self) -> &FramePools {
