@@ -62,7 +62,10 @@ impl Server {
             let step = self.stations.heard(self.publisher.model(), sighting, now());
             let done = match step {
                 Step::Nothing => Ok(()),
-                Step::Put(op) => self.publisher.apply(&[op], Owner::Vrouterd).map(|_| ()),
+                Step::Put(entry) => {
+                    let op = Op::Put(ModelObject::Bridge(entry));
+                    self.publisher.apply(&[op], Owner::Vrouterd).map(|_| ())
+                }
                 Step::Moved(vrf, mac) => {
                     self.publisher.note_moved(vrf, mac);
                     Ok(())

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use engine::{CounterReader, Sighting};
 use tables::{
-    BridgeEntry, BridgeFlags, Key, Model, NextHopKind, NhFamily, NhId, Object, Op, VifFlags, VifId,
-    VrfId,
+    BridgeEntry, BridgeFlags, Key, Model, NextHopKind, NhFamily, NhId, Op, VifFlags, VifId, VrfId,
 };
 use wire::Mac;
 
@@ -24,7 +23,7 @@ pub(crate) enum Step {
     /// Nothing: it is known there, or there is no room, or no way to it.
     Nothing,
     /// Put this entry.
-    Put(Op),
+    Put(BridgeEntry),
     /// Mark the agent's entry.
     Moved(VrfId, Mac),
 }
@@ -75,7 +74,7 @@ impl Stations {
         (*of_vif, *of_vrf) = (*of_vif + 1, *of_vrf + 1);
         self.learnt.insert((vrf, mac), Learnt { vif, at: now });
         let flags = BridgeFlags::MAC_NEW;
-        Step::Put(Op::Put(Object::Bridge(BridgeEntry { vrf, mac, next_hop, label, flags })))
+        Step::Put(BridgeEntry { vrf, mac, next_hop, label, flags })
     }
 
     /// The entries to delete: of interfaces that learn no more, and of stations silent for `aging`.
@@ -105,11 +104,8 @@ impl Stations {
 
     fn forget(&mut self, station: (VrfId, Mac)) {
         let Some(learnt) = self.learnt.remove(&station) else { return };
-        for count in [self.of_vif.get_mut(&learnt.vif), self.of_vrf.get_mut(&station.0)] {
-            if let Some(count) = count {
-                *count = count.saturating_sub(1);
-            }
-        }
+        let counts = [self.of_vif.get_mut(&learnt.vif), self.of_vrf.get_mut(&station.0)];
+        counts.into_iter().flatten().for_each(|count| *count = count.saturating_sub(1));
     }
 
     /// Where frames for a station behind an interface go: out of that, by a next hop that bridges; without one, to all.
@@ -149,7 +145,7 @@ fn is_ours(model: &Model, vrf: VrfId, mac: Mac) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tables::{NextHop, NhFlags, Owner, Vif, VifKind};
+    use tables::{NextHop, NhFlags, Object, Owner, Vif, VifKind};
 
     use super::*;
 
@@ -184,8 +180,8 @@ mod tests {
     fn hear(stations: &mut Stations, model: &mut Model, vif: u16, mac: Mac, now: u64) -> Step {
         let sighting = Sighting { vif: VifId(vif), vrf: VRF, mac };
         let step = stations.heard(model, sighting, now);
-        if let Step::Put(op) = &step {
-            model.apply(std::slice::from_ref(op), Owner::Vrouterd).unwrap();
+        if let Step::Put(entry) = step {
+            model.apply(&[Op::Put(Object::Bridge(entry))], Owner::Vrouterd).unwrap();
         }
         step
     }
