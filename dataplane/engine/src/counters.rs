@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tables::{BridgeSlot, DropReason, VifId, VrfId, limits};
+use tables::{BridgeSlot, DropReason, Station, VifId, VrfId, limits};
 use zerocopy::{FromZeros, KnownLayout};
 
 use crate::drop_log::{DropLog, LogRule, LoggedDrop};
+use crate::learn::key;
+use crate::vrf_counts::{VrfCount, VrfStatistics};
 use crate::worker::Tick;
 
 /// One number with one writer.
@@ -46,8 +48,16 @@ struct VifPage {
 #[derive(FromZeros, KnownLayout, Debug)]
 #[repr(C)]
 struct VrfPage {
-    gros: Counter,
+    counts: [Counter; VrfCount::COUNT],
     drops: [Counter; DropReason::COUNT],
+}
+
+/// Of a slot of the bridge table, for the station it was last used for: slots are used again.
+#[derive(FromZeros, KnownLayout, Debug)]
+#[repr(C)]
+struct StationPage {
+    key: Counter,
+    packets: Counter,
 }
 
 /// The counters one worker writes.
@@ -55,7 +65,9 @@ struct VrfPage {
 pub struct Counters {
     // Zeroed lazily by the system: rows never touched cost no memory.
     vifs: Box<[VifPage]>,
+    // One more than there are: of packets whose VRF does not exist.
     vrfs: Box<[VrfPage]>,
+    bridge: Box<[StationPage]>,
     drops: [Counter; DropReason::COUNT],
     spawned: Counter,
     merged: Counter,
@@ -71,7 +83,8 @@ impl Counters {
     pub(crate) fn new() -> Arc<Counters> {
         Arc::new(Counters {
             vifs: zeroed(limits::VIFS),
-            vrfs: zeroed(limits::VRFS),
+            vrfs: zeroed(limits::VRFS + 1),
+            bridge: zeroed(BridgeSlot::LIMIT as usize),
             drops: FromZeros::new_zeroed(),
             spawned: FromZeros::new_zeroed(),
             merged: FromZeros::new_zeroed(),
@@ -128,6 +141,26 @@ impl Counters {
         }
     }
 
+    /// So many packets met something in a VRF.
+    #[inline(never)]
+    pub(crate) fn met(&self, vrf: VrfId, what: VrfCount, packets: u64) {
+        let page = self.vrfs.get(vrf.index()).or(self.vrfs.last());
+        if let Some(counter) = page.and_then(|page| page.counts.get(what as usize)) {
+            counter.add(packets);
+        }
+    }
+
+    /// So many packets found a station: `key` names it.
+    #[inline(never)]
+    pub(crate) fn bridged(&self, slot: BridgeSlot, key: u64, packets: u64) {
+        let Some(page) = self.bridge.get(slot.index() as usize) else { return };
+        if page.key.get() != key {
+            page.packets.0.store(0, Ordering::Relaxed);
+            page.key.0.store(key, Ordering::Relaxed);
+        }
+        page.packets.add(packets);
+    }
+
     /// The packets that ended here last.
     pub(crate) fn log(&self) -> &DropLog {
         &self.log
@@ -147,9 +180,7 @@ impl Counters {
 
     /// So many segments that have become one train: all but one of them ended here.
     pub(crate) fn merged(&self, vrf: VrfId, segments: u64) {
-        if let Some(page) = self.vrfs.get(vrf.index()) {
-            page.gros.add(segments);
-        }
+        self.met(vrf, VrfCount::Gros, segments);
         self.merged.add(segments.saturating_sub(1));
     }
 
@@ -363,11 +394,23 @@ impl CounterReader {
         self.workers.iter().map(|worker| worker.page.merged.get()).fold(0, u64::wrapping_add)
     }
 
-    /// Segments that have been joined into trains while they were forwarded in this VRF.
-    pub fn gros(&self, vrf: VrfId) -> u64 {
-        let page =
-            |worker: &Zeroed| worker.page.vrfs.get(vrf.index()).map_or(0, |page| page.gros.get());
-        self.workers.iter().map(page).fold(0, u64::wrapping_add)
+    /// What packets of a VRF met; `None` is for VRFs that do not exist.
+    pub fn vrf(&self, vrf: Option<VrfId>) -> VrfStatistics {
+        let index = vrf.map_or(limits::VRFS, VrfId::index);
+        let mut sum = VrfStatistics::ZERO;
+        for page in self.workers.iter().filter_map(|worker| worker.page.vrfs.get(index)) {
+            for (sum, counter) in sum.0.iter_mut().zip(&page.counts) {
+                *sum = sum.wrapping_add(counter.get());
+            }
+        }
+        sum
+    }
+
+    /// Packets that found a station in the bridge table since it has its slot.
+    pub fn station(&self, slot: BridgeSlot, station: Station) -> u64 {
+        let key = key(station.vrf, station.mac);
+        let pages = self.workers.iter().filter_map(|w| w.page.bridge.get(slot.index() as usize));
+        pages.filter(|page| page.key.get() == key).map(|page| page.packets.get()).sum()
     }
 
     /// Packets that wait in the workers now, for the head of their datagram: neither sent nor dropped yet.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use port::{BURST, Frame, FramePool};
-use tables::{DropReason, Fib, NhId, VifFlags, VifId, VrfId};
+use tables::{DropReason, Fib, NhId, VifFlags, VifId, VifKind, VrfId};
 
 use crate::assembler::Assembler;
 use crate::counters::Counters;
@@ -94,8 +94,10 @@ impl Cx<'_> {
         reason: DropReason,
     ) {
         self.counters.dropped(vif, vrf, reason);
-        // What was taken off in front is of interest, too.
-        frame.rewind();
+        // What was taken off in front is of interest, too; the tag of a sub-interface was overwritten.
+        if self.fib.vif(vif).is_none_or(|vif| vif.kind != VifKind::VirtualVlan) {
+            frame.rewind();
+        }
         let (at, generation) = (self.now, self.fib.generation());
         let drop = drop_log::Drop { at, generation, reason, vif, vrf, next_hop };
         self.counters.log().write(drop, frame.data());
@@ -284,6 +286,10 @@ pub(crate) trait Node {
     /// All packets that are going to be stepped, in their order: what can be looked up for them together.
     #[inline]
     fn gather<'a>(&mut self, _cx: &Cx<'_>, _metas: impl Iterator<Item = &'a Meta>) {}
+
+    /// All that were waiting have been stepped.
+    #[inline]
+    fn finish(&mut self, _cx: &mut Cx<'_>) {}
 
     /// The decision.
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next;
@@ -536,6 +542,7 @@ impl Line {
             }
             along.insert(place);
         }
+        node.finish(cx);
         self.put(way, along);
     }
 

@@ -17,6 +17,7 @@
 //! | `assembler` | fragments that wait for the head of their datagram |
 //! | `mss` | what TCP connections through a tunnel are told |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
+//! | `vrf_counts` | what packets of a VRF met, and the runs in which they are counted |
 //! | `counters` | pages that workers write and anyone reads |
 //! | `drop_log` | the last dropped packets |
 //! | `engine` | the control thread's handle on all workers |
@@ -50,6 +51,7 @@ mod packet;
 mod ports;
 mod segment;
 mod storm;
+mod vrf_counts;
 mod worker;
 
 pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};
@@ -61,4 +63,5 @@ pub use hand_off::{Wake, WorkerId};
 pub use learn::Sighting;
 pub use mss::MssClamp;
 pub use storm::{Rate, StormLimits};
+pub use vrf_counts::{VrfCount, VrfStatistics};
 pub use worker::{Event, Tick, Work, Worker};

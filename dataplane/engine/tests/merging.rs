@@ -4,6 +4,7 @@
 
 mod site;
 
+use engine::VrfCount;
 use port::{Segmentation, Train};
 use site::*;
 use tables::DropReason;
@@ -112,7 +113,7 @@ fn segments_in_sequence_become_one_train_that_says_how_they_were() {
         let sum: u32 = words.sum::<u32>() + 6 + 20_020;
         let folded = (sum & 0xffff) + (sum >> 16);
         assert_eq!(u32::from(u16::from_be_bytes([frame[50], frame[51]])), folded);
-        assert_eq!(site.counters.gros(RED) % 20, 0);
+        assert_eq!(site.counters.vrf(Some(RED)).get(VrfCount::Gros) % 20, 0);
         let sent = site.counters.vif(VIF3);
         assert_eq!(sent.tx_packets % 20, 0, "counted as they came");
     });
@@ -298,7 +299,8 @@ fn joining_segments_allocates_nothing() {
         site.turn_at(0..100);
         let measured = allocation_counter::measure(|| site.turn_at(100..400));
         assert_eq!(measured.count_total, 0);
-        assert!(site.counters.gros(RED) >= 40 * 300, "{}", site.counters.gros(RED));
+        let joined = site.counters.vrf(Some(RED)).get(VrfCount::Gros);
+        assert!(joined >= 40 * 300, "{joined}");
         assert_eq!(site.counters.drops().total(), 0);
     });
 }

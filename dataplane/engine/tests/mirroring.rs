@@ -178,6 +178,39 @@ fn a_mirror_that_is_gone_or_hardware_assisted_copies_nothing() {
 }
 
 #[test]
+fn the_longest_metadata_fits_in_front_in_every_tunnel() {
+    each(|site| {
+        let ingress_metadata = vec![7; 255];
+        let vif = mirrored(VIF3, VifFlags::MIRROR_RX);
+        site.put([
+            analyser(27, "192.0.2.1", "10.10.1.11", NhFlags(0), RED),
+            mirror(27, None, MirrorFlags::DYNAMIC),
+            Object::Vif(Vif { ingress_metadata: ingress_metadata.clone(), ..vif }),
+        ]);
+        let packet = ping(MAC3, 3, 4);
+        let sent = site.exchange(&[(VIF3, &packet)]);
+        assert!(sent.on(FABRIC)[0].ends_with(&[&ingress_metadata[..], &packet].concat()));
+    });
+}
+
+#[test]
+fn without_frames_for_copies_the_packets_go_on_and_the_copies_are_counted_as_lost() {
+    for workers in [1, 2] {
+        let mut site = Site::with_frames(workers, 256);
+        site.put([
+            mirror(42, Some(7001), MirrorFlags(0)),
+            Object::Vif(mirrored(VIF3, VifFlags::MIRROR_RX)),
+        ]);
+        let sent = site.send(VIF3, &vec![ping(MAC3, 3, 4); 200]);
+        assert_eq!(sent.on(VIF4).len(), 200);
+        let lost = sent.drops.get(DropReason::CloneFail);
+        assert!(lost > 0, "{:?}", sent.drops);
+        assert_eq!(sent.on(FABRIC).len() as u64 + lost, 200);
+        site.close();
+    }
+}
+
+#[test]
 fn a_copy_too_big_for_the_fabric_is_dropped_and_nobody_told() {
     each(|site| {
         site.put([

@@ -71,18 +71,29 @@ pub(super) fn monitor(cx: &mut Cx<'_>, frame: &Frame, vif: &FibVif) {
     send(cx, frame, copy, &[], Next::VifTx);
 }
 
+/// A copy with metadata in front, and still all the headroom that tunnels need. What the port noted of a train is not
+/// kept: a train is then a packet that is too big.
+fn copy_behind(cx: &mut Cx<'_>, frame: &Frame, in_front: &[u8]) -> Option<Frame> {
+    let length = in_front.len() + frame.len();
+    let mut copy = cx.pool.take_for(length)?;
+    let set = copy.set_len(length);
+    let (front, rest) = copy.data_mut().split_at_mut_checked(in_front.len())?;
+    debug_assert!(set.is_ok() && rest.len() == frame.len());
+    front.copy_from_slice(in_front);
+    if rest.len() == frame.len() {
+        rest.copy_from_slice(frame.data());
+    }
+    Some(copy)
+}
+
 fn send(cx: &mut Cx<'_>, frame: &Frame, meta: Meta, in_front: &[u8], next: Next) {
     let from = (meta.rx_vif, meta.vrf);
-    let copy = cx.pool.copy(frame).map(|mut copy| match copy.push(in_front.len()) {
-        Ok(room) => {
-            room.copy_from_slice(in_front);
-            Ok(copy)
-        }
-        Err(_) => Err(copy),
-    });
+    let copy = match in_front.len() {
+        0 => cx.pool.copy(frame),
+        _ => copy_behind(cx, frame, in_front),
+    };
     let sent = match copy {
-        Some(Ok(copy)) => cx.spawn(copy, meta, next).map_err(Some),
-        Some(Err(copy)) => Err(Some(copy)),
+        Some(copy) => cx.spawn(copy, meta, next).map_err(Some),
         None => Err(None),
     };
     if let Err(lost) = sent {

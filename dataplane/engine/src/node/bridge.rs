@@ -1,7 +1,8 @@
 //! Bridge: the destination MAC's entry in the VRF's bridge table (reference dataplane.md section 10.3).
 
 use tables::{
-    BridgeFlags, BridgeHit, DropReason, FibNextHop, NhFlags, NhId, VifFlags, VifKind, VrfId,
+    BridgeFlags, BridgeHit, BridgeSlot, DropReason, FibNextHop, NhFlags, NhId, VifFlags, VifKind,
+    VrfId,
 };
 use wire::Mac;
 
@@ -11,11 +12,15 @@ use crate::graph::{Cx, Next, Node, NodeId};
 use crate::learn::{self, key};
 use crate::packet::{Cast, Layer, Marks, Packet, Protocol};
 use crate::storm::Storm;
+use crate::vrf_counts::VrfCount;
 
 /// Remembers the last station: most frames of a burst are for the gateway.
 #[derive(Default)]
 pub(crate) struct Bridge {
     last: Station,
+    /// Packets for it that are not counted yet, and how many of them are routed.
+    packets: u64,
+    routed: u64,
 }
 
 /// Where frames for a station go.
@@ -25,6 +30,7 @@ struct Station {
     nh: NhId,
     label: Option<u32>,
     way: Way,
+    slot: Option<BridgeSlot>,
 }
 
 /// How frames for a station go on.
@@ -42,7 +48,7 @@ impl Default for Station {
     /// None: no station has a group's address.
     fn default() -> Station {
         let key = key(VrfId(0), Mac::BROADCAST);
-        Station { key, nh: NhId(0), label: None, way: Way::NextHop }
+        Station { key, nh: NhId(0), label: None, way: Way::NextHop, slot: None }
     }
 }
 
@@ -53,6 +59,13 @@ impl Node for Bridge {
 
     fn begin(&mut self) {
         self.last = Station::default();
+    }
+
+    #[inline]
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        if self.packets != 0 {
+            self.count(cx);
+        }
     }
 
     #[inline]
@@ -69,16 +82,38 @@ impl Node for Bridge {
         }
         if self.last.key != key(packet.meta.vrf, station) {
             match look_up(cx, packet.meta.vrf, station) {
-                Some(found) => self.last = found,
+                Some(found) => {
+                    self.count(cx);
+                    self.last = found;
+                }
                 None => return unknown(cx, packet),
             }
         }
+        self.packets += 1;
         (packet.meta.nh, packet.meta.label) = (self.last.nh, self.last.label);
         match (self.last.way, packet.meta.protocol) {
-            (Way::Router, Protocol::Ipv4 | Protocol::Ipv6) => Next::Route,
+            (Way::Router, Protocol::Ipv4 | Protocol::Ipv6) => {
+                self.routed += 1;
+                Next::Route
+            }
             (Way::ControlWord, _) => with_control_word(cx, packet),
             _ if packet.meta.is_from_fabric() => checked(cx, packet),
             _ => Next::NextHop,
+        }
+    }
+}
+
+impl Bridge {
+    #[inline(never)]
+    fn count(&mut self, cx: &Cx<'_>) {
+        let (packets, routed) =
+            (std::mem::take(&mut self.packets), std::mem::take(&mut self.routed));
+        if let Some(slot) = self.last.slot.filter(|_| packets != 0) {
+            cx.counters.bridged(slot, self.last.key, packets);
+        }
+        if routed != 0 {
+            let vrf = (self.last.key >> 48) as u16;
+            cx.counters.met(VrfId(vrf), VrfCount::L2Receives, routed);
         }
     }
 }
@@ -92,7 +127,7 @@ fn look_up(cx: &Cx<'_>, vrf: VrfId, mac: Mac) -> Option<Station> {
         _ if hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) => Way::ControlWord,
         _ => Way::NextHop,
     };
-    Some(Station { key: key(vrf, mac), nh: hit.nh, label: hit.label, way })
+    Some(Station { key: key(vrf, mac), nh: hit.nh, label: hit.label, way, slot: Some(hit.slot) })
 }
 
 #[cold]
@@ -154,6 +189,9 @@ fn to_group(cx: &mut Cx<'_>, packet: &mut Packet<'_>, station: Mac) -> Next {
 }
 
 fn into_tree(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
+    if let Some(station) = cx.fib.station(hit.slot) {
+        cx.counters.bridged(hit.slot, key(station.vrf, station.mac), 1);
+    }
     (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
     if hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) {
         packet.meta.marks = packet.meta.marks.with(Marks::CONTROL_WORD);
@@ -187,6 +225,7 @@ fn unknown(cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
     };
     let everybody = fib.bridge(packet.meta.vrf, Mac::BROADCAST).filter(|_| flooded);
     let Some(hit) = everybody else { return Next::Drop(DropReason::L2NoRoute) };
+    cx.counters.met(packet.meta.vrf, VrfCount::UnknownUnicastFloods, 1);
     packet.meta.cast = Cast::Group;
     into_tree(cx, packet, &hit)
 }

@@ -11,6 +11,7 @@ use crate::graph::{Cx, Next, Node, NodeId};
 use crate::neighbor::{self, Asker, Decision, Message, Question};
 use crate::packet::{Addresses, Cast, Fragment, Layer, Marks, Outer, Packet, Protocol, Trap};
 use crate::storm::Storm;
+use crate::vrf_counts::VrfCount;
 
 /// Has no state.
 #[derive(Default)]
@@ -228,7 +229,11 @@ fn resolution(
     let trap = if kind == Kind::Arp { Trap::Arp } else { l3_trap(asker) };
     match message {
         Message::Question(question) => {
-            match neighbor::decide(cx.fib, packet, vif, asker, &question) {
+            let decision = neighbor::decide(cx.fib, packet, vif, asker, &question);
+            if let Some(what) = counted(&decision, asker) {
+                cx.counters.met(packet.meta.vrf, what, 1);
+            }
+            match decision {
                 Decision::Answer(answer) => {
                     if !neighbor::answer(packet, &question, answer) {
                         return Verdict::Taken(Next::Drop(DropReason::Push));
@@ -252,6 +257,23 @@ fn resolution(
         Message::Reply { .. } => reply(cx, packet, asker, trap),
         Message::Other => Verdict::Forward,
     }
+}
+
+/// What a decision counts as in the packet's VRF.
+fn counted(decision: &Decision, asker: Asker) -> Option<VrfCount> {
+    Some(match (asker, decision) {
+        (Asker::Workload, Decision::Answer(answer)) if answer.router => VrfCount::ArpVirtualProxys,
+        (Asker::Workload, Decision::Answer(_)) => VrfCount::ArpVirtualStitchs,
+        (Asker::Workload, Decision::Flood | Decision::Mirror) => VrfCount::ArpVirtualFloods,
+        (Asker::Tor, Decision::Answer(_)) => VrfCount::ArpTorProxys,
+        (Asker::Overlay | Asker::Underlay, Decision::Answer(answer)) if !answer.router => {
+            VrfCount::ArpPhysicalStitchs
+        }
+        (Asker::Overlay | Asker::Underlay | Asker::Tor, Decision::Flood | Decision::Mirror) => {
+            VrfCount::ArpPhysicalFloods
+        }
+        _ => return None,
+    })
 }
 
 /// Section 11.3. To the router: `bridge` sees to that.

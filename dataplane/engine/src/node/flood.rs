@@ -15,6 +15,7 @@ use super::control::{self, TreeDecision};
 use crate::flow_hash::{entropy_port, frame_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Layer, Marks, Meta, Outer, Packet};
+use crate::vrf_counts::VrfCount;
 
 /// Remembers what the last source was to the last tree: a burst mostly comes from one node.
 #[derive(Default)]
@@ -86,6 +87,9 @@ impl Node for Flood {
         for list in lists(fib, group) {
             if !source.reaches(list.kind) || list.kind == CompositeKind::Encap && !to_workloads {
                 continue;
+            }
+            if group.kind == CompositeKind::Multicast {
+                copies.cx.counters.met(copies.packet.meta.vrf, VrfCount::of_list(list.kind), 1);
             }
             for member in &list.members {
                 if let Err(reason) = copies.send(list.kind, member) {

@@ -1,6 +1,6 @@
 //! Act: one `match` on the compiled next hop (reference dataplane.md section 6).
 
-use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, NhId, VifId, VifKind};
+use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, NhId, VifId, VifKind, VrfId};
 use wire::{Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
 use super::control;
@@ -12,6 +12,7 @@ use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
 use crate::segment;
+use crate::vrf_counts::{Run, VrfCount};
 
 /// How often a packet may be looked up again before it is called a loop.
 pub(super) const MAX_PASSES: u8 = 4;
@@ -21,6 +22,7 @@ pub(super) const MAX_PASSES: u8 = 4;
 #[derive(Default)]
 pub(crate) struct NextHop {
     tunnel: NhId,
+    run: Run<(NhId, VrfId)>,
     last: Option<Delivery>,
 }
 
@@ -54,8 +56,18 @@ impl Node for NextHop {
     }
 
     #[inline]
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        if let Some(run) = self.run.take() {
+            count(cx, run);
+        }
+    }
+
+    #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let id = packet.meta.nh;
+        if let Some(run) = self.run.add((id, packet.meta.vrf)) {
+            count(cx, run);
+        }
         if id == self.tunnel && id.0 != 0 {
             return into_tunnel(packet);
         }
@@ -120,6 +132,13 @@ fn longer(packet: &mut Packet<'_>, mtu: usize) -> Result<(), Next> {
         return Ok(());
     }
     Err(fragment::too_big(packet, mtu))
+}
+
+#[inline(never)]
+fn count(cx: &Cx<'_>, ((nh, vrf), packets): ((NhId, VrfId), u64)) {
+    if let Some(what) = VrfCount::of(cx.fib.next_hop(nh)) {
+        cx.counters.met(vrf, what, packets);
+    }
 }
 
 /// A class marks what leaves by the uplink as it is; workloads get what was sent (section 9).

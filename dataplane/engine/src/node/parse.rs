@@ -1,11 +1,12 @@
 //! Parse: one walk over the headers. From a workload everything goes on to be bridged; from the fabric only tunnel
 //! packets for a local endpoint go on to be decapsulated; what the host sends is answered (ARP) or routed.
 
-use tables::{DropReason, FibNextHop, NhId, VifFlags, VifId, VifKind};
+use tables::{DropReason, FibNextHop, NhId, VifFlags, VifId, VifKind, VrfId};
 use wire::{Mac, protocol};
 
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Fragment, Outer, Packet, Protocol};
+use crate::vrf_counts::{Run, VrfCount};
 use crate::{inject, inspect};
 
 /// Remembers the last local endpoint, and the uplink: most tunnel packets are for the same.
@@ -13,6 +14,8 @@ use crate::{inject, inspect};
 pub(crate) struct Parse {
     endpoint: Option<Endpoint>,
     uplink: Option<Uplink>,
+    /// Tunnel packets for this node, by the VRF of the uplink.
+    received: Run<VrfId>,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +52,13 @@ impl Node for Parse {
     }
 
     #[inline]
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        if let Some(run) = self.received.take() {
+            count(cx, run);
+        }
+    }
+
+    #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         if let Err(reason) = inspect::ethernet(packet, DropReason::InterfaceDrop) {
             // What is behind its Ethernet header is none of the headers looked for.
@@ -75,6 +85,11 @@ impl Node for Parse {
             _ => Next::Drop(DropReason::InterfaceDrop),
         }
     }
+}
+
+#[inline(never)]
+fn count(cx: &Cx<'_>, (vrf, packets): (VrfId, u64)) {
+    cx.counters.met(vrf, VrfCount::Receives, packets);
 }
 
 /// Input from the host (reference dataplane.md sections 2.3 and 10.1): ARP is answered or not, IP to one station is
@@ -115,7 +130,12 @@ impl Parse {
         }
         packet.meta.outer = source;
         match (packet.meta.ip_protocol, packet.meta.fragment) {
-            (protocol::UDP | protocol::GRE, Fragment::Whole) => Next::Decap,
+            (protocol::UDP | protocol::GRE, Fragment::Whole) => {
+                if let Some(run) = self.received.add(packet.meta.vrf) {
+                    count(cx, run);
+                }
+                Next::Decap
+            }
             // A fragmented tunnel packet would have to be reassembled first; it is never parsed (case H08).
             (protocol::UDP | protocol::GRE, _) => Next::Drop(DropReason::Fragments),
             _ => Next::NextHop,

@@ -8,6 +8,7 @@ use wire::{AgentHeader, Ethernet, Mac, agent_command, ethertype};
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::{Meta, Protocol, Trap};
 use crate::storm::Storm;
+use crate::vrf_counts::VrfCount;
 
 /// Has no state.
 #[derive(Default)]
@@ -28,6 +29,9 @@ impl End for Punt {
         let Some(agent) = cx.fib.agent().and_then(|agent| cx.fib.vif(agent)) else {
             return Err((frame, DropReason::TrapNoIf));
         };
+        if matches!(meta.trap, Trap::Diag { .. }) {
+            cx.counters.met(meta.vrf, VrfCount::Diags, 1);
+        }
         if wrap(&mut frame, meta, agent.mac).is_none() {
             return Err((frame, DropReason::Push));
         }

@@ -6,6 +6,7 @@ use api::{
     ApiError, BridgeInfo, Core, Cursor, ErrorCode, LabelInfo, Lookup, Page, RouteInfo, Rows,
     Stitched, Table, VifInfo, VniInfo, VrfInfo, VrfStats,
 };
+use engine::CounterReader;
 use tables::{
     BridgeSlot, ClassId, Family, Fib, Key, MirrorId, Model, NextHop, NhId, QosMapId, Route,
     RouteFlags, Vif, VifId, VrfId, limits,
@@ -25,6 +26,9 @@ pub(crate) trait VifFacts {
 
     /// The vif on the kernel device with this index.
     fn by_os_index(&self, os_index: u32) -> Option<VifId>;
+
+    /// What the workers have counted.
+    fn counters(&self) -> Option<&CounterReader>;
 }
 
 /// The tables as they are shown.
@@ -110,7 +114,11 @@ impl<F: VifFacts> View<'_, F> {
                 let rows = rows.into_iter().flatten().map(map_row);
                 self.cut(rows, Rows::QosMap, |row| Cursor::Index(row.index.into()))
             }
-            Table::VrfStats => self.nothing(Rows::VrfStats(Vec::new())),
+            Table::VrfStats => {
+                let rows = self.vrf_stats(from);
+                let cursor = |row: &VrfStats| Cursor::Index(vrf_index(row.vrf));
+                self.cut(rows, Rows::VrfStats, cursor)
+            }
             // Is no table of the model.
             Table::DropLog { .. } => self.nothing(Rows::DropLog(Vec::new())),
         }
@@ -140,7 +148,7 @@ impl<F: VifFacts> View<'_, F> {
             Lookup::Bridge { vrf, mac } => {
                 let hit = self.fib.bridge(vrf, mac);
                 let missing = || ApiError::not_found(Key::Bridge(vrf, mac).to_string());
-                Rows::Bridge(vec![bridge_row(mac, hit.ok_or_else(missing)?)])
+                Rows::Bridge(vec![bridge_row(mac, hit.ok_or_else(missing)?, 0)])
             }
             Lookup::Label(number) => {
                 let label =
@@ -164,7 +172,7 @@ impl<F: VifFacts> View<'_, F> {
             }
             Lookup::VrfStats(number) => {
                 let id = within("vrf", number, limits::VRFS, ErrorCode::Invalid)?;
-                Rows::VrfStats(vec![VrfStats { vrf: Some(VrfId(id)), ..VrfStats::default() }])
+                Rows::VrfStats(vec![self.stats_of(Some(VrfId(id)))])
             }
             Lookup::Mirror(number) => {
                 let id = within("mirror", number, limits::MIRRORS, ErrorCode::NoDevice)?;
@@ -268,9 +276,15 @@ impl<F: VifFacts> View<'_, F> {
     fn stations(&self, vrf: VrfId, from: u32) -> impl Iterator<Item = BridgeInfo> + '_ {
         (from..).map_while(BridgeSlot::new).filter_map(move |slot| {
             let station = self.fib.station(slot).filter(|station| station.vrf == vrf)?;
-            Some(bridge_row(station.mac, self.fib.bridge(vrf, station.mac)?))
+            let packets = self.facts.counters().map_or(0, |all| all.station(slot, *station));
+            Some(bridge_row(station.mac, self.fib.bridge(vrf, station.mac)?, packets))
         })
     }
+}
+
+/// VRFs that do not exist come behind all others.
+fn vrf_index(vrf: Option<VrfId>) -> u32 {
+    vrf.map_or(limits::VRFS as u32, |vrf| vrf.0.into())
 }
 
 fn cursor_of_route(row: &RouteInfo) -> Cursor {

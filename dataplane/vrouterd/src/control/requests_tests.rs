@@ -16,6 +16,10 @@ impl VifFacts for Nowhere {
     fn by_os_index(&self, os_index: u32) -> Option<VifId> {
         u16::try_from(os_index).ok().map(VifId)
     }
+
+    fn counters(&self) -> Option<&engine::CounterReader> {
+        None
+    }
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use api::{
     BridgeInfo, Core, ForwardingClassInfo, MirrorInfo, NextHopDetail, NextHopInfo, Pbb, QosMapInfo,
-    RouteInfo, Stitched, UnderlayHop, VifInfo, VlanStation, VlanTag, VlanVrf,
+    RouteInfo, Stitched, UnderlayHop, VifInfo, VlanStation, VlanTag, VlanVrf, VrfStats,
 };
+use engine::VrfCount;
 use tables::{
     BridgeSlot, ClassId, ForwardingClass, Mirror, NextHop, NextHopKind, QosMap, Rewrite, RouteHit,
     SubInterface, TunnelEncap, Uplink, Vif, VifId, VrfId, limits,
@@ -19,6 +20,53 @@ use super::dump::{View, VifFacts};
 const SHOWN_ETHER_TYPE: u16 = 0x0806;
 
 impl<F: VifFacts> View<'_, F> {
+    /// VRFs from an index on whose packets met something; those that do not exist are the last.
+    pub(super) fn vrf_stats(&self, from: u32) -> impl Iterator<Item = VrfStats> + '_ {
+        let last = u16::try_from(limits::VRFS).unwrap_or(u16::MAX);
+        let from = u16::try_from(from).unwrap_or(u16::MAX);
+        let all = (from..=last).map(move |id| (id < last).then_some(VrfId(id)));
+        all.map(|vrf| self.stats_of(vrf)).filter(|row| !row.is_zero())
+    }
+
+    /// What packets of a VRF met.
+    pub(super) fn stats_of(&self, vrf: Option<VrfId>) -> VrfStats {
+        let Some(counters) = self.facts.counters() else {
+            return VrfStats { vrf, ..VrfStats::default() };
+        };
+        let stats = counters.vrf(vrf);
+        let of = |count| stats.get(count);
+        VrfStats {
+            vrf,
+            discards: of(VrfCount::Discards),
+            resolves: of(VrfCount::Resolves),
+            receives: of(VrfCount::Receives),
+            l2_receives: of(VrfCount::L2Receives),
+            vrf_translates: of(VrfCount::VrfTranslates),
+            unknown_unicast_floods: of(VrfCount::UnknownUnicastFloods),
+            ecmp_composites: of(VrfCount::EcmpComposites),
+            l2_mcast_composites: of(VrfCount::McastComposites),
+            fabric_composites: of(VrfCount::FabricComposites),
+            encap_composites: of(VrfCount::EncapComposites),
+            evpn_composites: of(VrfCount::EvpnComposites),
+            udp_tunnels: of(VrfCount::UdpTunnels),
+            udp_mpls_tunnels: of(VrfCount::UdpMplsTunnels),
+            gre_mpls_tunnels: of(VrfCount::GreMplsTunnels),
+            vxlan_tunnels: of(VrfCount::VxlanTunnels),
+            pbb_tunnels: of(VrfCount::PbbTunnels),
+            mpls_over_mpls_tunnels: of(VrfCount::MplsOverMplsTunnels),
+            l2_encaps: of(VrfCount::L2Encaps),
+            encaps: of(VrfCount::Encaps),
+            gros: of(VrfCount::Gros),
+            diags: of(VrfCount::Diags),
+            arp_virtual_proxys: of(VrfCount::ArpVirtualProxys),
+            arp_virtual_stitchs: of(VrfCount::ArpVirtualStitchs),
+            arp_virtual_floods: of(VrfCount::ArpVirtualFloods),
+            arp_physical_stitchs: of(VrfCount::ArpPhysicalStitchs),
+            arp_tor_proxys: of(VrfCount::ArpTorProxys),
+            arp_physical_floods: of(VrfCount::ArpPhysicalFloods),
+        }
+    }
+
     pub(super) fn vif(&self, vif: &Vif, core: Option<Core>) -> VifInfo {
         let mut row = VifInfo {
             transport: vif.transport,
@@ -180,14 +228,14 @@ impl<F: VifFacts> View<'_, F> {
     }
 }
 
-pub(super) fn bridge_row(mac: Mac, hit: tables::BridgeHit) -> BridgeInfo {
+pub(super) fn bridge_row(mac: Mac, hit: tables::BridgeHit, packets: u64) -> BridgeInfo {
     BridgeInfo {
         index: hit.slot.index(),
         mac,
         flags: hit.flags,
         label: hit.label,
         next_hop: hit.nh,
-        packets: 0,
+        packets,
     }
 }
 

@@ -4,7 +4,7 @@ use api::{
     Backend, CopyMode, Core, Duplex, Fabric, LayerCounters, LinkState, PortRow, PortState, Traffic,
     VifInfo, XdpMode, XdpStatistics,
 };
-use engine::VifStatistics;
+use engine::{CounterReader, VifStatistics};
 use port::{PortInfo, PortMode};
 use tables::{VifId, VifKind};
 
@@ -19,6 +19,10 @@ pub(crate) struct Facts<'a> {
 }
 
 impl VifFacts for Facts<'_> {
+    fn counters(&self) -> Option<&CounterReader> {
+        Some(self.ports.counters())
+    }
+
     fn complete(&self, row: &mut VifInfo, core: Option<Core>) {
         self.count(row, core);
         let link = self.links.named(&row.name);

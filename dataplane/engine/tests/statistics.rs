@@ -1,0 +1,162 @@
+//! What is counted beside interfaces and drops: what packets of a VRF met, and stations of the bridge table.
+#![allow(clippy::disallowed_macros, reason = "tests may allocate and print")]
+
+mod site;
+
+use engine::VrfCount;
+use site::*;
+use tables::*;
+use wire::Mac;
+
+/// Exactly these counts of a VRF, no more.
+#[track_caller]
+fn expect(site: &Site, vrf: VrfId, expected: &[(VrfCount, u64)]) {
+    let stats = site.counters.vrf(Some(vrf));
+    let met = VrfCount::ALL.iter().map(|count| (*count, stats.get(*count)));
+    let met: Vec<_> = met.filter(|(_, packets)| *packets != 0).collect();
+    let mut expected = expected.to_vec();
+    expected.sort_by_key(|(count, _)| *count as u8);
+    assert_eq!(met, expected);
+}
+
+#[test]
+fn each_next_hop_is_counted_in_the_vrf_the_packet_is_in() {
+    each(|site| {
+        let there = |to, count| vec![ping(MAC3, 3, to); count];
+        site.send(VIF3, &there(9, 100));
+        site.send(VIF3, &there(10, 3));
+        site.send(VIF3, &there(11, 4));
+        site.send(VIF3, &there(4, 5));
+        site.send(VIF3, &there(77, 6));
+        let mut frame = ping(MAC3, 3, 4);
+        frame[..6].copy_from_slice(&MAC4.0);
+        site.send(VIF3, &vec![frame; 7]);
+        expect(
+            site,
+            RED,
+            &[
+                (VrfCount::L2Receives, 118),
+                (VrfCount::UdpMplsTunnels, 100),
+                (VrfCount::GreMplsTunnels, 3),
+                (VrfCount::VxlanTunnels, 4),
+                (VrfCount::Encaps, 5),
+                (VrfCount::Discards, 6),
+                (VrfCount::L2Encaps, 7),
+            ],
+        );
+    });
+}
+
+#[test]
+fn tunnel_packets_are_received_in_the_fabrics_vrf_and_delivered_in_the_workloads() {
+    each(|site| {
+        let packet = mpls_over_udp(20, 64, &ping(MAC9, 9, 3)[14..]);
+        site.send(FABRIC, &vec![packet; 70]);
+        expect(site, VrfId(0), &[(VrfCount::Receives, 70)]);
+        expect(site, RED, &[(VrfCount::Encaps, 70)]);
+    });
+}
+
+#[test]
+fn groups_trees_translations_and_unknown_stations_are_counted() {
+    each(|site| {
+        let group = composite(CompositeKind::Ecmp(0), &[(40, Some(33)), (41, Some(34))]);
+        let local = composite(CompositeKind::Encap, &[(30, None), (31, None)]);
+        let remote = composite(CompositeKind::Evpn, &[(42, Some(5001))]);
+        let tree = composite(CompositeKind::Multicast, &[(81, None), (82, None)]);
+        let floods = VifFlags::UNKNOWN_UNICAST_FLOOD;
+        site.put([
+            nh(80, NhFamily::Bridge, RED, tree),
+            nh(81, NhFamily::Bridge, RED, local),
+            nh(82, NhFamily::Bridge, RED, remote),
+            nh(90, NhFamily::Inet, RED, group),
+            bridge(RED, Mac::BROADCAST, 80, None),
+            route(RED, "10.10.1.90/32", 90, None),
+            Object::Vif(Vif {
+                vrf: RED,
+                mac: Mac::GATEWAY,
+                flags: floods,
+                ..Vif::new(VIF3, "tap3", VifKind::Virtual)
+            }),
+        ]);
+        let frame = |to: Mac| [&to.0[..], &MAC3.0, &[0x88, 0xb5], &[0; 50]].concat();
+        let unknown = Mac([2, 0, 0, 0, 0, 0x77]);
+        let input = [frame(Mac::BROADCAST), frame(unknown), ping(MAC3, 3, 90)];
+        site.send(VIF3, &input);
+        // From the network's VRF to the overlay's.
+        let mut to_overlay = ping(MAC3, 3, 9);
+        to_overlay[32] = 2;
+        to_overlay = ping_to(&to_overlay);
+        site.send(VIF3, &[to_overlay]);
+        let stats = site.counters.vrf(Some(RED));
+        for (count, packets) in [
+            (VrfCount::McastComposites, 2),
+            (VrfCount::EncapComposites, 2),
+            (VrfCount::EvpnComposites, 2),
+            (VrfCount::UnknownUnicastFloods, 1),
+            (VrfCount::EcmpComposites, 1),
+            (VrfCount::VrfTranslates, 1),
+        ] {
+            assert_eq!(stats.get(count), packets, "{count:?}");
+        }
+        assert_eq!(site.counters.vrf(Some(OVERLAY)).get(VrfCount::UdpMplsTunnels), 1);
+    });
+}
+
+/// The same packet with a right IPv4 header checksum.
+fn ping_to(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let (mut header, _) = etherparse::Ipv4Header::from_slice(&packet[14..]).unwrap();
+    header.header_checksum = header.calc_header_checksum();
+    packet[14..34].copy_from_slice(&header.to_bytes());
+    packet
+}
+
+#[test]
+fn stations_count_the_packets_that_found_them_and_a_new_station_starts_at_0() {
+    each(|site| {
+        let of = |site: &Site, mac| {
+            let slot = site.model.bridge_slot(RED, mac).unwrap();
+            site.counters.station(slot, Station { vrf: RED, mac })
+        };
+        let mut frame = ping(MAC3, 3, 4);
+        frame[..6].copy_from_slice(&MAC4.0);
+        site.send(VIF3, &vec![frame; 70]);
+        site.send(VIF3, &vec![ping(MAC3, 3, 9); 2]);
+        assert_eq!((of(site, MAC4), of(site, Mac::GATEWAY), of(site, MAC3)), (70, 2, 0));
+        let old = site.model.bridge_slot(RED, MAC4).unwrap();
+        site.apply([Op::Delete(Key::Bridge(RED, MAC4))], Owner::Agent);
+        let other = Mac([2, 0, 0, 0, 0, 0x55]);
+        site.put([bridge(RED, other, 31, None)]);
+        assert_eq!(site.model.bridge_slot(RED, other), Some(old), "the slot is used again");
+        assert_eq!(of(site, other), 0);
+    });
+}
+
+#[test]
+fn arp_decisions_are_counted_for_workloads() {
+    each(|site| {
+        let request = |target: u8| {
+            let mut arp = vec![0xff; 6];
+            arp.extend(MAC3.0);
+            arp.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+            arp.extend(MAC3.0);
+            arp.extend(tenant(3).octets());
+            arp.extend([0; 6]);
+            arp.extend(tenant(target).octets());
+            arp
+        };
+        let mut stitched = match proxied(RED, "10.10.1.44/32", 21, Some(21), RouteFlags::ARP_PROXY)
+        {
+            Object::Inet(route) => route,
+            other => panic!("{other:?}"),
+        };
+        stitched.mac = Some(MAC4);
+        site.put([Object::Inet(stitched)]);
+        site.send(VIF3, &[request(50), request(44), request(4)]);
+        let stats = site.counters.vrf(Some(RED));
+        assert_eq!(stats.get(VrfCount::ArpVirtualProxys), 1);
+        assert_eq!(stats.get(VrfCount::ArpVirtualStitchs), 1);
+        assert_eq!(stats.get(VrfCount::ArpVirtualFloods), 1);
+    });
+}
