@@ -183,8 +183,10 @@ impl Server {
     /// Sets opened ports' links up, and tells the underlay of the uplinks there are.
     async fn ports_changed(&mut self) {
         for (link, kind) in self.ports.take_ready() {
-            let manner =
-                if kind == VifKind::Virtual { LinkManner::Quiet } else { LinkManner::AsIs };
+            let manner = match kind {
+                VifKind::Virtual | VifKind::Monitoring => LinkManner::Quiet,
+                _ => LinkManner::AsIs,
+            };
             if let Err(error) = self.kernel.set_up(link, manner).await {
                 tracing::warn!("{error:#}");
             }

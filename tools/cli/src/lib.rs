@@ -33,6 +33,7 @@ mod qosmap;
 mod rt;
 mod tool;
 mod vif;
+mod vifdump;
 mod vrfstats;
 mod vrftable;
 mod vrinfo;
@@ -50,6 +51,7 @@ pub use nh::nh;
 pub use qosmap::qosmap;
 pub use rt::rt;
 pub use vif::vif;
+pub use vifdump::vifdump;
 pub use vrfstats::vrfstats;
 pub use vrftable::vrftable;
 pub use vrinfo::vrinfo;
@@ -75,5 +77,6 @@ fn descriptions() -> Vec<description::Description> {
         vrinfo::TOOL.description(),
         dpdkinfo::TOOL.description(),
         dpdkconf::TOOL.description(),
+        vifdump::description(),
     ]
 }

@@ -152,7 +152,7 @@ const AGENT_CONFIGURATION: &str = "/etc/contrail/contrail-vrouter-agent.conf";
 
 impl Layout {
     /// What the node's configuration says (reference cli.md section 1.5); the kernel's without one.
-    fn of_this_host() -> Layout {
+    pub(crate) fn of_this_host() -> Layout {
         std::fs::read_to_string(AGENT_CONFIGURATION)
             .map_or(Layout::Kernel, |text| Layout::in_text(&text))
     }

@@ -472,3 +472,18 @@ fn a_composite_that_contains_itself_ends() {
     assert_eq!(status(&output), 0);
     assert!(text(&output).contains("Sub NH(label): -1 44\n\nId:44 "), "{}", text(&output));
 }
+
+#[test]
+fn bash_completes_options_and_their_words() {
+    let tool = assert_cmd::cargo::cargo_bin("vrouter-completions");
+    let script = format!(
+        "source <({} bash)\n\
+         COMP_WORDS=(vif --ty) COMP_CWORD=1; _vrouter_vif; echo \"${{COMPREPLY[@]}}\"\n\
+         COMP_WORDS=(vif --type vi) COMP_CWORD=2; _vrouter_vif; echo \"${{COMPREPLY[@]}}\"\n\
+         complete -p vifdump",
+        tool.display()
+    );
+    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    let wanted = "--type\nvirtual-vlan virtual\ncomplete -F _vrouter_vifdump vifdump\n";
+    assert_eq!(text(&output), wanted, "{}", String::from_utf8_lossy(&output.stderr));
+}

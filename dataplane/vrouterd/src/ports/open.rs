@@ -45,7 +45,7 @@ pub(crate) enum Origin {
     Nowhere,
     /// Somebody else makes it.
     Found,
-    /// A TAP of our making that the host keeps: vhost0.
+    /// A TAP of our making that the host keeps: vhost0, and what a monitoring interface's copies come out of.
     Host,
     /// A TAP of our making whose link somebody gives to a workload. Until then it is down.
     Workload,
@@ -59,6 +59,8 @@ impl Origin {
             (VifKind::Host, Transport::Virtual | Transport::Ethernet | Transport::Tap) => {
                 Origin::Host
             }
+            // Whoever captures listens on it.
+            (VifKind::Monitoring, _) => Origin::Host,
             (VifKind::Virtual, Transport::Tap) => Origin::Workload,
             (VifKind::Agent, _) => Origin::Agent,
             (VifKind::Physical | VifKind::Virtual, Transport::Virtual | Transport::Ethernet) => {
@@ -226,7 +228,12 @@ fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
     let name = order.device.as_str();
     let tap = Tap::create(name, Offloads::TcpAndUdp)
         .map_err(|error| format!("{name}: cannot make a TAP: {error}"))?;
-    without_link_local(name);
+    if order.kind == VifKind::Monitoring {
+        // The host must not speak where it only listens.
+        silence_ipv6(name);
+    } else {
+        without_link_local(name);
+    }
     let set_up = match order.origin {
         Origin::Host => set_up_host(name, order.host, &ground.pools),
         // Its MAC is the workload's to choose.

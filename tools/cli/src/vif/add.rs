@@ -31,9 +31,9 @@ const KINDS: [VifKind; 9] = [
     VifKind::Monitoring,
 ];
 /// Words of `--transport`.
-pub(super) const TRANSPORTS: [&str; 4] = ["eth", "pmd", "virtual", "socket"];
-const MEANS: [Transport; 4] =
-    [Transport::Ethernet, Transport::Pmd, Transport::Virtual, Transport::Socket];
+pub(super) const TRANSPORTS: [&str; 5] = ["eth", "pmd", "virtual", "socket", "tap"];
+const MEANS: [Transport; 5] =
+    [Transport::Ethernet, Transport::Pmd, Transport::Virtual, Transport::Socket, Transport::Tap];
 /// What a monitoring interface has.
 const MONITOR_MAC: Mac = Mac([2, 0, 0, 0, 0, 0]);
 /// A cross-connected interface has at most so many partners.

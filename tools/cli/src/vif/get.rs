@@ -47,7 +47,7 @@ pub(super) fn run(
 }
 
 /// One interface.
-pub(super) fn fetch(client: &mut Client, lookup: Lookup) -> Result<VifInfo, ClientError> {
+pub(crate) fn fetch(client: &mut Client, lookup: Lookup) -> Result<VifInfo, ClientError> {
     match client.get(lookup)? {
         Rows::Vif(rows) => rows.into_iter().next(),
         _ => None,

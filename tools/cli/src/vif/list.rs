@@ -16,7 +16,7 @@ pub(super) fn run(core: Option<Core>, session: &mut Session<'_>) -> Result<(), F
 }
 
 /// The interfaces there are, with the counters of one core or the sum.
-pub(super) fn all(client: &mut Client, core: Option<Core>) -> Result<Vec<VifInfo>, ClientError> {
+pub(crate) fn all(client: &mut Client, core: Option<Core>) -> Result<Vec<VifInfo>, ClientError> {
     let mut all = Vec::new();
     for page in client.pages(Table::Vif { core }) {
         if let Rows::Vif(rows) = page?.rows {

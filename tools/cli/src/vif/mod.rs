@@ -18,7 +18,10 @@ use std::process::ExitCode;
 
 use api::{Core, VifId};
 
-use crate::options::{Given, Number, Offer, Opt, Quality, is_digits};
+pub(crate) use get::fetch;
+pub(crate) use list::all;
+
+use crate::options::{Given, Layout, Number, Offer, Opt, Quality, is_digits};
 use crate::tool::{self, Failure, Session, Tool, system_text};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,6 +113,11 @@ pub(crate) const TOOL: Tool<Id> = Tool {
 /// The command `vif`.
 pub fn vif() -> ExitCode {
     tool::main(&TOOL)
+}
+
+/// The line that names an interface, as this host's platform shows it.
+pub(crate) fn first_line(row: &api::VifInfo) -> String {
+    render::first_line(row, Layout::of_this_host())
 }
 
 /// What goes together with `--add`.

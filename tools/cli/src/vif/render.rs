@@ -83,7 +83,7 @@ pub(super) fn vlan_table(row: &VifInfo) -> String {
     format!("VRF table(vlan:vrf):\n{pairs}")
 }
 
-fn first_line(row: &VifInfo, layout: Layout) -> String {
+pub(super) fn first_line(row: &VifInfo, layout: Layout) -> String {
     let name = format!("vif0/{}", row.id);
     let mut text = format!("{name:<12}{}", identity(row, layout));
     let real = row.kind == VifKind::Physical && !row.flags.contains(MOCK);

@@ -235,6 +235,7 @@ fn entry(core: Core, slot: usize, record: &[u8]) -> Option<DropLogEntry> {
         record[at..at + size].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
     };
     let narrow = |at, size| u32::try_from(number(at, size)).expect("32 bits");
+    let short = |at| u16::try_from(number(at, 2)).expect("16 bits");
     let seconds = number(0, 8);
     if seconds == 0 {
         return None;
@@ -260,12 +261,12 @@ fn entry(core: Core, slot: usize, record: &[u8]) -> Option<DropLogEntry> {
         time: seconds * 1_000_000_000,
         reason,
         kind,
-        vif: Some(VifId(u16::try_from(number(12, 2)).expect("16 bits"))),
+        vif: Some(VifId(short(12))),
         vrf: None,
         next_hop: Some(NhId(narrow(16, 4))),
         generation: 0,
         addresses: (kind != PacketKind::Arp).then(|| (address(20), address(36))),
-        ports: (narrow(52, 2) as u16, narrow(54, 2) as u16),
+        ports: (short(52), short(54)),
         file: FILES
             .iter()
             .find(|(number, _)| *number == record[56])

@@ -1,0 +1,5 @@
+//! `vifdump`.
+
+fn main() -> std::process::ExitCode {
+    cli::vifdump()
+}
