@@ -74,7 +74,9 @@ impl Cx<'_> {
         }
         // A copy has only the bytes in the window: those of the tunnel are in front of it.
         let stripped = if packet.meta.is_from_fabric() { packet.frame.rewind() } else { 0 };
-        let copied = self.spawn_copy(packet, Next::Punt(trap));
+        let kept = std::mem::replace(&mut packet.meta.trap, trap);
+        let copied = self.spawn_copy(packet, Next::Punt);
+        packet.meta.trap = kept;
         // They were there a moment ago.
         let pulled = packet.frame.pull(stripped);
         debug_assert!(pulled.is_ok());
@@ -190,8 +192,8 @@ pub(crate) enum Next {
     Icmp,
     /// To another worker.
     HandOff(WorkerId),
-    /// To the agent, for this reason.
-    Punt(Trap),
+    /// To the agent, for the reason in `meta.trap` (see [`Packet::punt`]): a way is two bytes, which a register holds.
+    Punt,
     /// Nowhere, for this reason.
     Drop(DropReason),
 }
@@ -220,7 +222,7 @@ impl Next {
             Next::Fragment => NodeId::Fragment,
             Next::Icmp => NodeId::Icmp,
             Next::HandOff(_) => NodeId::HandOff,
-            Next::Punt(_) => NodeId::Punt,
+            Next::Punt => NodeId::Punt,
             Next::Drop(_) => NodeId::Drop,
         }
     }
@@ -410,7 +412,6 @@ impl Meta {
         match next {
             Next::Drop(reason) => self.reason = reason,
             Next::HandOff(worker) => self.worker = worker,
-            Next::Punt(trap) => self.trap = trap,
             _ => {}
         }
     }

@@ -7,6 +7,7 @@ use port::Frame;
 use tables::{BridgeSlot, DropReason, NhId, VifId, VifKind, VrfId};
 use wire::Mac;
 
+use crate::graph::Next;
 use crate::hand_off::WorkerId;
 
 /// A frame and its metadata, where they lie in the burst: packets are moved by index, never copied.
@@ -364,6 +365,13 @@ impl Meta {
 }
 
 impl Packet<'_> {
+    /// To the agent, and why.
+    #[inline]
+    pub(crate) fn punt(&mut self, trap: Trap) -> Next {
+        self.meta.trap = trap;
+        Next::Punt
+    }
+
     /// The bytes from the network header on.
     #[inline]
     pub(crate) fn network(&self) -> &[u8] {

@@ -165,13 +165,13 @@ fn look(cx: &mut Cx<'_>, packet: &mut Packet<'_>, kind: Kind, asker: Asker) -> V
     match kind {
         Kind::Arp | Kind::Solicitation | Kind::Advertisement => match neighbor::read(packet) {
             Some(message) if is_unknown_binding(cx, packet, vif, &message) => {
-                Verdict::Taken(Next::Punt(Trap::MacIpLearning))
+                Verdict::Taken(packet.punt(Trap::MacIpLearning))
             }
             Some(message) => resolution(cx, packet, vif, asker, (kind, message)),
             None => Verdict::Taken(Next::Drop(DropReason::InvalidArp)),
         },
         _ if packet.meta.cast == Cast::Group && is_for_agent(cx, packet, vif, kind, asker) => {
-            Verdict::Taken(Next::Punt(l3_trap(asker)))
+            Verdict::Taken(packet.punt(l3_trap(asker)))
         }
         _ => Verdict::Forward,
     }
@@ -320,19 +320,19 @@ fn send_answer(
 }
 
 /// What a frame to the router that `control` has left alone means: for the agent, or nothing.
-pub(crate) fn to_router(cx: &Cx<'_>, packet: &Packet<'_>) -> Option<Next> {
+pub(crate) fn to_router(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Option<Next> {
     let from_workload = packet.meta.is_from_workload();
     let flags = cx.fib.vif(packet.meta.rx_vif).map_or(VifFlags::default(), |vif| vif.flags);
     match Kind::of(packet) {
         Kind::Arp => Some(match neighbor::read(packet) {
             // An answer to a question of the agent's.
-            Some(Message::Reply { .. }) if from_workload => Next::Punt(Trap::Arp),
+            Some(Message::Reply { .. }) if from_workload => packet.punt(Trap::Arp),
             _ => Next::Drop(DropReason::NowhereToGo),
         }),
         Kind::Advertisement | Kind::RouterSolicitation if from_workload => {
-            Some(Next::Punt(Trap::L3Protocols))
+            Some(packet.punt(Trap::L3Protocols))
         }
-        Kind::Dhcp6 if from_workload && flags.dhcp6() => Some(Next::Punt(Trap::L3Protocols)),
+        Kind::Dhcp6 if from_workload && flags.dhcp6() => Some(packet.punt(Trap::L3Protocols)),
         Kind::Solicitation | Kind::Advertisement | Kind::RouterSolicitation | Kind::Discovery => {
             Some(Next::Drop(DropReason::NowhereToGo))
         }

@@ -147,7 +147,7 @@ fn vxlan(cx: &mut Cx<'_>, packet: &mut Packet<'_>, at: usize) -> Result<Next, Dr
     let (header, _) = header.ok_or(DropReason::Pull)?;
     let vni = header.vni().ok_or(DropReason::InvalidVnid)?;
     if header.router_alert() {
-        return Ok(Next::Punt(Trap::RouterAlert));
+        return Ok(packet.punt(Trap::RouterAlert));
     }
     let nh = cx.fib.vni(vni).ok_or(DropReason::InvalidVnid)?;
     packet.meta.label = Some(vni);

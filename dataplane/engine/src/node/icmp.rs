@@ -34,8 +34,8 @@ impl Node for Icmp {
         if !may_be_told(packet) {
             return Next::Drop(reason);
         }
-        let Some(vif) = speaker(cx, packet) else { return Next::Punt(trap) };
-        let Some(addresses) = addresses(vif, packet) else { return Next::Punt(trap) };
+        let Some(vif) = speaker(cx, packet) else { return Next::Punt };
+        let Some(addresses) = addresses(vif, packet) else { return Next::Punt };
         if !cx.admit(vif.id, Storm::Icmp) {
             return Next::Drop(DropReason::StormIcmp);
         }

@@ -176,8 +176,11 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
         FibNextHop::Invalid | FibNextHop::Tunnel(_) | FibNextHop::Encap { .. } => {
             Next::Drop(DropReason::InvalidNh)
         }
-        FibNextHop::Agent => Next::Punt(control::agent_trap(packet)),
-        FibNextHop::Resolve => Next::Punt(Trap::Resolve),
+        FibNextHop::Agent => {
+            let trap = control::agent_trap(packet);
+            packet.punt(trap)
+        }
+        FibNextHop::Resolve => packet.punt(Trap::Resolve),
         FibNextHop::Flood(_) => Next::Flood,
         FibNextHop::SpecialTunnel(_) | FibNextHop::UdpTunnel(_) => into_tunnel(packet),
         FibNextHop::EncapGroup { vif } => {
@@ -262,7 +265,7 @@ fn deliver_packet(packet: &mut Packet<'_>, to: Delivery, rewrite: &[u8; 14]) -> 
     };
     spend_hop(packet)?;
     if packet.meta.marks.contains(Marks::DIAG) {
-        return Err(Next::Punt(Trap::Diag { vif: to.vif }));
+        return Err(packet.punt(Trap::Diag { vif: to.vif }));
     }
     fits(packet, to)?;
     // The header in place of what is in front of the packet; no node reads offsets after this.
@@ -313,7 +316,7 @@ fn receive_frame(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
 /// header of its own.
 fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
     if is_about_tunnel(packet) {
-        return Next::Punt(Trap::IcmpError);
+        return packet.punt(Trap::IcmpError);
     }
     let host = cx
         .fib

@@ -22,7 +22,7 @@ use crate::inspect;
 use crate::learn::Learner;
 use crate::merge::Merger;
 use crate::mss::MssClamp;
-use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread, Trap};
+use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread};
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
 use crate::worker::Tick;
@@ -289,7 +289,7 @@ fn next_hop_is_one_decision_for_each_kind() {
         (50, Next::Route),
         (51, Next::Route),
         (52, Next::Bridge),
-        (53, Next::Punt(Trap::Resolve)),
+        (53, Next::Punt),
         (99, Next::Drop(DropReason::InvalidNh)),
     ] {
         let mut packet = desk.parsed(&udp(Mac::GATEWAY, HERE, 64));
