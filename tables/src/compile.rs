@@ -1,10 +1,11 @@
 //! From `Model` to `Fib`: the only file that knows both. Each changed key is compiled from the model as it is now, so
 //! changes can be coalesced and their order does not matter.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use wire::{Address, Mac, Prefix};
+use wire::{
+    Address, Ethernet, Gre, Ipv4, Ipv6, Mpls, Prefix, Udp, Vni, Vxlan, ethertype, port, protocol,
+};
 
 use crate::fib::{Endpoints, Family, Fib, FibVif, QosTable, SubEntry, VifExtras, VifFeatures};
 use crate::lpm::{Leaf, lengths_beside};
@@ -19,12 +20,7 @@ use crate::{
     TunnelEncap, Uplink, Vif, VifFlags, VifId, VifKind, VrfId, Writer,
 };
 
-/// Where MPLS over UDP is sent to (RFC 7510).
-const MPLS_OVER_UDP: u16 = 6635;
-/// Where VXLAN is sent to (RFC 7348).
-const VXLAN: u16 = 4789;
-const UDP: u8 = 17;
-const GRE: u8 = 47;
+/// Of outer headers (reference dataplane.md section 8.3).
 const TTL: u8 = 64;
 
 impl Writer {
@@ -346,66 +342,45 @@ fn tunnel_hop(
 }
 
 fn ethernet(adjacency: &Adjacency, endpoints: &Endpoints) -> [u8; 14] {
-    let (Mac([a, b, c, d, e, f]), Mac([g, h, i, j, k, l])) = (adjacency.neighbor, adjacency.source);
-    let [m, n] = match endpoints {
-        Endpoints::V4 { .. } => [0x08, 0x00],
-        Endpoints::V6 { .. } => [0x86, 0xdd],
+    let ethertype = match endpoints {
+        Endpoints::V4 { .. } => ethertype::IPV4,
+        Endpoints::V6 { .. } => ethertype::IPV6,
     };
-    [a, b, c, d, e, f, g, h, i, j, k, l, m, n]
+    let mut bytes = [0; 14];
+    let header = Ethernet::new(adjacency.neighbor, adjacency.source, ethertype);
+    header.emit(&mut bytes).map_or([0; 14], |()| bytes)
 }
 
+/// What every packet of the tunnel has in front, with lengths, ids, ports of origin and labels zero.
 fn outer_header(ethernet: &[u8; 14], endpoints: &Endpoints, encap: TunnelEncap) -> OuterHeader {
-    let vxlan_header = [0x08, 0, 0, 0, 0, 0, 0, 0];
+    let udp = |port| Udp::new(0, port, 0, 0);
+    let (gre, mpls) = (Gre::new(ethertype::MPLS), udp(port::MPLS_OVER_UDP));
+    let (vxlan, no_vni) = (udp(port::VXLAN), Vxlan::new(Vni::default()));
+    let plain;
     let (protocol, transport, shim): (u8, &[u8], &[u8]) = match encap {
         TunnelEncap::MplsOverGre | TunnelEncap::MplsOverMplsOverGre(_) => {
-            (GRE, &[0, 0, 0x88, 0x47], &[0; 4])
+            (protocol::GRE, gre.bytes(), &[0; Mpls::LEN])
         }
         TunnelEncap::MplsOverUdp | TunnelEncap::MplsOverMplsOverUdp(_) => {
-            (UDP, &udp(MPLS_OVER_UDP), &[0; 4])
+            (protocol::UDP, mpls.bytes(), &[0; Mpls::LEN])
         }
-        TunnelEncap::Udp { destination, .. } => (UDP, &udp(destination), &[]),
-        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => (UDP, &udp(VXLAN), &vxlan_header),
+        TunnelEncap::Udp { destination, .. } => {
+            plain = udp(destination);
+            (protocol::UDP, plain.bytes(), &[])
+        }
+        TunnelEncap::Vxlan | TunnelEncap::VxlanL3(_) => {
+            (protocol::UDP, vxlan.bytes(), no_vni.bytes())
+        }
     };
     match *endpoints {
         Endpoints::V4 { source, destination } => {
-            let ip = ipv4(protocol, source, destination);
-            OuterHeader::new([ethernet, &ip, transport, shim], sum(&ip))
+            let ip = Ipv4::new(source, destination, protocol, TTL, 0);
+            // The checksum is the sum's complement, and is written anew for each packet.
+            OuterHeader::new([ethernet, ip.bytes(), transport, shim], !ip.checksum())
         }
         Endpoints::V6 { source, destination } => {
-            OuterHeader::new([ethernet, &ipv6(protocol, source, destination), transport, shim], 0)
+            let ip = Ipv6::new(source, destination, protocol, TTL, 0);
+            OuterHeader::new([ethernet, ip.bytes(), transport, shim], 0)
         }
     }
-}
-
-/// Source port, length and checksum zero.
-fn udp(destination: u16) -> [u8; 8] {
-    let [a, b] = destination.to_be_bytes();
-    [0, 0, a, b, 0, 0, 0, 0]
-}
-
-/// TOS, total length, id and checksum zero; DF clear (reference dataplane.md section 7.1).
-fn ipv4(protocol: u8, source: Ipv4Addr, destination: Ipv4Addr) -> [u8; 20] {
-    let ([a, b, c, d], [e, f, g, h]) = (source.octets(), destination.octets());
-    [0x45, 0, 0, 0, 0, 0, 0, 0, TTL, protocol, 0, 0, a, b, c, d, e, f, g, h]
-}
-
-/// Traffic class, flow label and payload length zero.
-fn ipv6(protocol: u8, source: Ipv6Addr, destination: Ipv6Addr) -> [u8; 40] {
-    let mut header = [0; 40];
-    header[0] = 0x60;
-    header[6] = protocol;
-    header[7] = TTL;
-    header[8..24].copy_from_slice(&source.octets());
-    header[24..].copy_from_slice(&destination.octets());
-    header
-}
-
-/// One's complement sum (RFC 1071), folded, not inverted.
-fn sum(bytes: &[u8; 20]) -> u16 {
-    let words = bytes.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    (sum & 0xffff) as u16
 }

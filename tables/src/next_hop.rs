@@ -180,7 +180,8 @@ pub struct UdpTunnel {
 /// but for what differs per packet.
 ///
 /// The engine patches: IPv4 total length, id and checksum (or IPv6 payload length); UDP source port and length; the
-/// label word or VNI. All of these are zero here. UDP checksum stays zero (RFC 7510, RFC 6935).
+/// label word or VNI. All of these are zero here, but for the IPv4 checksum, which is that of the rest. UDP checksum
+/// stays zero (RFC 7510, RFC 6935).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OuterHeader {
     bytes: [u8; OuterHeader::MAX],

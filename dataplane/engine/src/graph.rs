@@ -204,6 +204,9 @@ impl From<DropReason> for Next {
     }
 }
 
+// See `Next::Punt`.
+const _: () = assert!(size_of::<Next>() == 2);
+
 impl Next {
     #[inline]
     pub(crate) const fn node(self) -> NodeId {

@@ -11,7 +11,7 @@ use crate::feature::marking;
 use crate::flow_hash::{entropy_port, flow_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::mss;
-use crate::packet::{Addresses, Layer, Marks, Packet, Protocol};
+use crate::packet::{Addresses, Layer, Marks, Outer, Packet, Protocol};
 use crate::segment;
 
 /// Remembers the uplink, and counts ids for outer headers whose payload has none to copy.
@@ -47,16 +47,13 @@ impl Node for Encap {
             }
             other => self.other_tunnel(cx, packet, other),
         };
-        match result {
-            Ok(()) => Next::VifTx,
-            Err(Next::Drop(DropReason::InvalidLabel)) => find_label(fib, packet),
-            Err(other) => other,
-        }
+        result.map_or_else(|other| otherwise(fib, packet, other), |()| Next::VifTx)
     }
 }
 
 impl Encap {
-    #[inline]
+    // Into both of its callers, so that the plain way stays one function.
+    #[inline(always)]
     fn encapsulate(
         &mut self,
         cx: &Cx<'_>,
@@ -127,7 +124,7 @@ impl Encap {
         if !hop.ready {
             return Err(Next::Drop(DropReason::InvalidNh));
         }
-        if packet.meta.outer.is(hop.destination()) {
+        if packet.meta.outer != Outer::None && packet.meta.outer.is(hop.destination()) {
             return Err(Next::Drop(DropReason::PktLoop));
         }
         let mtu = self.uplink(cx, hop.vif)?.mtu;
@@ -136,7 +133,7 @@ impl Encap {
     }
 
     /// `N` bytes go in front: known here, so that their copy is a few moves and no offset in them is checked.
-    #[inline]
+    #[inline(always)]
     fn over_v4<E: Payload, const N: usize>(
         &mut self,
         cx: &Cx<'_>,
@@ -205,9 +202,13 @@ impl Encap {
     }
 }
 
-/// A routed packet without a label is looked up again for it: its route may have one by now (section 6.3).
+/// A routed packet without a label is looked up again for it: its route may have one by now (section 6.3). All else
+/// stays as it was decided.
 #[cold]
-fn find_label(fib: &Fib, packet: &mut Packet<'_>) -> Next {
+fn otherwise(fib: &Fib, packet: &mut Packet<'_>, decided: Next) -> Next {
+    if decided != Next::Drop(DropReason::InvalidLabel) {
+        return decided;
+    }
     let meta = &mut *packet.meta;
     let hit = match (meta.layer, meta.label, meta.addresses) {
         (Layer::L3, None, Addresses::V4 { destination, .. }) => fib.route(meta.vrf, destination),

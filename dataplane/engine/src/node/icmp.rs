@@ -26,8 +26,7 @@ impl Node for Icmp {
 
     /// The packet ends here; what is made of it follows the burst.
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
-        let trap = packet.meta.trap;
-        let (error, reason) = match trap {
+        let (error, reason) = match packet.meta.trap {
             Trap::HandleDf { mtu } => (IcmpError::TooBig { mtu }, DropReason::TooBig),
             _ => (IcmpError::TimeExceeded, DropReason::TtlExceeded),
         };

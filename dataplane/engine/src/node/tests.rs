@@ -22,7 +22,7 @@ use crate::inspect;
 use crate::learn::Learner;
 use crate::merge::Merger;
 use crate::mss::MssClamp;
-use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread};
+use crate::packet::{Cast, Hop, Layer, Meta, Packet, Protocol, Spread, Trap};
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
 use crate::worker::Tick;
@@ -295,6 +295,9 @@ fn next_hop_is_one_decision_for_each_kind() {
         let mut packet = desk.parsed(&udp(Mac::GATEWAY, HERE, 64));
         packet.meta.nh = NhId(nh);
         assert_eq!(desk.step(&mut NextHop::default(), &mut packet), expected, "next hop {nh}");
+        if expected == Next::Punt {
+            assert_eq!(packet.meta.trap, Trap::Resolve);
+        }
         desk.done(packet);
     }
 }
