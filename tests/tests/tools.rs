@@ -33,6 +33,14 @@ fn a_ping_is_forwarded_with_nothing_but_the_tools() -> Result<()> {
     let result = ping(site.workload(0), WORKLOAD_ADDRESSES[1], 10, "0.05")?;
     ensure!(result.lost == 0, "{result:?}");
 
+    let met = site.say("vrfstats --get 1")?;
+    let encaps = met.lines().find_map(|line| line.split(", Encaps ").nth(1));
+    ensure!(
+        encaps.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count >= 20),
+        "{met}"
+    );
+    ensure!(site.say("vrfstats --dump")?.contains("Vrf: 1\n"), "{met}");
+
     let vif = site.say("vif --get 3")?;
     ensure!(vif.contains("vif0/3      OS: tap0"), "{vif}");
     ensure!(!vif.contains("RX packets:0 "), "{vif}");

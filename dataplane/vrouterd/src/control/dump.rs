@@ -284,7 +284,7 @@ impl<F: VifFacts> View<'_, F> {
 
 /// VRFs that do not exist come behind all others.
 fn vrf_index(vrf: Option<VrfId>) -> u32 {
-    vrf.map_or(limits::VRFS as u32, |vrf| vrf.0.into())
+    vrf.map_or(u32::try_from(limits::VRFS).unwrap_or(u32::MAX), |vrf| vrf.0.into())
 }
 
 fn cursor_of_route(row: &RouteInfo) -> Cursor {
