@@ -1,6 +1,6 @@
 //! Fuzz targets: functions over bytes that must neither panic nor lose a packet, and the inputs they start from.
 //!
-//! `tests/` makes a test of each, for `cargo test` (the kept inputs and a few random ones) and for `make fuzz`
+//! `targets` makes a test of each, for `cargo test` (the kept inputs and a few random ones) and for `make fuzz`
 //! (libFuzzer, for as long as one likes). See README.md.
 //!
 //! | module | holds |
@@ -11,6 +11,7 @@
 //! | `bgp` | the BGP decoder and state machine |
 //! | `dice` | any `Deserialize` type from bytes, so that random bytes are mostly meaningful |
 //! | `seeds` | the first inputs: the case book's captures |
+//! | `targets` | the tests |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -23,6 +24,8 @@ mod seeds;
 #[path = "../../dataplane/engine/tests/site/mod.rs"]
 #[allow(missing_docs, reason = "the engine's test bench")]
 mod site;
+#[cfg(test)]
+mod targets;
 
 pub use bgp::{bgp_messages, bgp_session};
 pub use dice::Dice;
@@ -30,16 +33,3 @@ pub use headers::headers;
 pub use messages::{codec, model};
 pub use pipeline::{agent, fabric, host, tenant};
 pub use seeds::seeds;
-
-/// The targets by their names.
-pub const TARGETS: &[&str] = &[
-    "headers",
-    "fabric",
-    "tenant",
-    "host",
-    "agent",
-    "codec",
-    "model",
-    "bgp_messages",
-    "bgp_session",
-];

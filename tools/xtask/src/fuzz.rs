@@ -1,7 +1,7 @@
-//! `make fuzz`: each target of `fuzz/tests/targets.rs` under libFuzzer for a while.
+//! `make fuzz`: each target of `fuzz/src/targets.rs` under libFuzzer for a while.
 //!
 //! libFuzzer's coverage needs nothing but stable Rust; a nightly toolchain adds AddressSanitizer. The corpus grows in
-//! `target/fuzz/corpus`; what crashes is written to `fuzz/tests/__fuzz__`, where `cargo test` finds it from then on.
+//! `target/fuzz/corpus`; what crashes is written to `fuzz/src/__fuzz__`, where `cargo test` finds it from then on.
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -12,10 +12,25 @@ pub(crate) fn run(seconds: &str, only: Option<&str>) -> Result<()> {
     let seconds: u32 = seconds.parse().context("SECS: not a number of seconds")?;
     let corpora = root().join("target/fuzz/corpus");
     println!("== seeds: to {}", corpora.display());
-    let folder = corpora.to_string_lossy();
-    let seeds = ["run", "-q", "--locked", "-p", "fuzz", "--bin", "seeds", "--", &folder];
-    let named = output("cargo", &seeds)?;
-    let targets: Vec<&str> = named.lines().collect();
+    let mut seeds = command(
+        "cargo",
+        &[
+            "test",
+            "-q",
+            "--locked",
+            "-p",
+            "fuzz",
+            "--lib",
+            "--",
+            "targets::there_are_seeds_for_every_target",
+            "--nocapture",
+        ],
+    );
+    let told = seeds.env("FUZZ_SEEDS_TO", &corpora).output().context("cannot run cargo")?;
+    ensure!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told = String::from_utf8(told.stdout)?;
+    let targets: Vec<&str> =
+        told.lines().filter_map(|line| line.strip_prefix("target: ")).collect();
     if let Some(only) = only {
         ensure!(targets.contains(&only), "no target {only}: {targets:?}");
     }
@@ -24,8 +39,9 @@ pub(crate) fn run(seconds: &str, only: Option<&str>) -> Result<()> {
     let mut crashed = Vec::new();
     for target in chosen {
         let corpus = corpora.join(target);
+        let test = format!("targets::{target}");
         let mut arguments =
-            vec!["bolero", "test", target, "--package", "fuzz", "--sanitizer", sanitizer];
+            vec!["bolero", "test", &test, "--package", "fuzz", "--sanitizer", sanitizer];
         let (corpus, time) = (corpus.to_string_lossy().into_owned(), format!("{seconds}s"));
         arguments.extend(["--corpus-dir", &corpus, "-T", &time, "--target-dir", "target/fuzz"]);
         if sanitizer != "NONE" {
@@ -44,7 +60,7 @@ pub(crate) fn run(seconds: &str, only: Option<&str>) -> Result<()> {
         println!("fuzz: all clean");
         return Ok(());
     }
-    bail!("found something: {}; the inputs are in fuzz/tests/__fuzz__", crashed.join(", "))
+    bail!("found something: {}; the inputs are in fuzz/src/__fuzz__", crashed.join(", "))
 }
 
 fn has_nightly() -> bool {

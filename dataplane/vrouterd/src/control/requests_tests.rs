@@ -1,6 +1,5 @@
 //! Arbitrary requests, as `Server` carries them out on model and views: nothing panics, refusals name something, dumps
-//! end, and every answer fits a frame. `cargo bolero test control::requests_tests::requests -p vrouterd` goes on for as
-//! long as one likes.
+//! end, and every answer fits a frame.
 
 use api::{Page, Reply, Request, VifInfo};
 use tables::{Epoch, Owner, VifId};
