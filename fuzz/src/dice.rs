@@ -174,7 +174,7 @@ impl<'de> Deserializer<'de> for &mut Dice<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.byte() % 3 == 0 { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.byte().is_multiple_of(3) { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -15,8 +15,11 @@ use proto::bgp::{
     RouteRefresh, RouteUpdate, UpdateContext, decode_update, take_message,
 };
 
+/// Looks at what a capture decoded to; panics when it is wrong.
+type Judge = fn(&Seen);
+
 /// Name of the file, the verdict, and what judges it.
-const CAPTURES: &[(&str, &str, fn(&Seen))] = &[
+const CAPTURES: &[(&str, &str, Judge)] = &[
     (
         "td-bgp-open-evpn",
         "VPNv4, EVPN, refresh and graceful restart; what is unknown is skipped",

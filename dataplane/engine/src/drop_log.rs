@@ -217,7 +217,11 @@ mod tests {
         Drop {
             at: Tick(number),
             generation: Generation(number),
-            reason: if number % 2 == 0 { DropReason::Discard } else { DropReason::InvalidNh },
+            reason: if number.is_multiple_of(2) {
+                DropReason::Discard
+            } else {
+                DropReason::InvalidNh
+            },
             vif: VifId(u16::try_from(number % 4000).unwrap()),
             vrf: VrfId(7),
             next_hop: NhId(u32::try_from(number % 1000).unwrap()),
@@ -230,7 +234,7 @@ mod tests {
         assert!(log.read(0).is_empty());
         let packet: Vec<u8> = (0..=255).collect();
         for number in 0..250 {
-            log.write(drop(number), &packet[..number as usize % 256]);
+            log.write(drop(number), &packet[..usize::from(number.to_le_bytes()[0])]);
         }
         let kept = log.read(0);
         assert_eq!((kept.len(), kept[0].number, kept[199].number), (200, 50, 249));
@@ -264,6 +268,7 @@ mod tests {
         let log = Arc::new(DropLog::new());
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (writer, stopped) = (Arc::clone(&log), Arc::clone(&stop));
+        #[allow(clippy::disallowed_methods, reason = "the other thread of this test")]
         let thread = std::thread::spawn(move || {
             for number in (0..u64::MAX).take_while(|_| !stopped.load(Ordering::Relaxed)) {
                 writer.write(drop(number), &[number.to_le_bytes()[0]; KEPT]);

@@ -28,11 +28,11 @@ pub enum MssClamp {
 }
 
 impl MssClamp {
-    fn from_workloads(self) -> bool {
+    fn clamps_into_tunnels(self) -> bool {
         matches!(self, MssClamp::Both | MssClamp::FromWorkloads)
     }
 
-    fn to_workloads(self) -> bool {
+    fn clamps_out_of_tunnels(self) -> bool {
         matches!(self, MssClamp::Both | MssClamp::ToWorkloads)
     }
 }
@@ -53,7 +53,7 @@ pub(crate) fn may_be_syn(packet: &Packet<'_>) -> bool {
 /// On its way into this tunnel, whose uplink has this MTU.
 #[cold]
 pub(crate) fn into_tunnel(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &TunnelHop, mtu: u16) {
-    if cx.mss.from_workloads() {
+    if cx.mss.clamps_into_tunnels() {
         let carried = carried(packet, hop);
         clamp(packet, usable(hop, mtu, carried));
     }
@@ -62,7 +62,7 @@ pub(crate) fn into_tunnel(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &TunnelHop,
 /// Out of a tunnel: by the bridge entry of its sender's MAC or the route of its address.
 #[cold]
 pub(crate) fn out_of_tunnel(cx: &Cx<'_>, packet: &mut Packet<'_>) {
-    if !cx.mss.to_workloads() {
+    if !cx.mss.clamps_out_of_tunnels() {
         return;
     }
     let vrf = packet.meta.vrf;

@@ -24,7 +24,7 @@ fn inner(from: u8, to: u8, id: u16, offset: u16, more: bool, length: usize) -> V
     ip[10..12].fill(0);
     let sum = wire::checksum::Sum::ZERO.bytes(&ip).checksum();
     ip[10..12].copy_from_slice(&sum.to_be_bytes());
-    ip.extend((0..length).map(|i| (i + usize::from(offset)) as u8));
+    ip.extend((0..length).map(|i| (i + usize::from(offset)).to_le_bytes()[0]));
     ip
 }
 
@@ -84,7 +84,7 @@ fn h13_fragments_in_any_order_arrive_once_each_behind_their_head() {
                 assert_eq!(offsets, [0, 6, 12]);
                 for frame in out {
                     let at = u16::from_be_bytes([frame[20], frame[21]]) & 0x1fff;
-                    let sent = pieces.iter().find(|p| p[53] == at as u8).unwrap();
+                    let sent = pieces.iter().find(|p| p[53] == at.to_le_bytes()[0]).unwrap();
                     assert_eq!(frame[14..], sent[46..], "unchanged");
                 }
             }
@@ -144,7 +144,7 @@ fn ipv6_fragments_are_ordered_as_those_of_ipv4() {
             ip.extend([17, 0]);
             ip.extend((offset | u16::from(more)).to_be_bytes());
             ip.extend(id.to_be_bytes());
-            ip.extend([offset as u8; 48]);
+            ip.extend([offset.to_le_bytes()[0]; 48]);
             mpls_over_udp(20, 64, &ip)
         };
         let input = [piece(70_000, 96, false), piece(70_000, 48, true), piece(4464, 0, true)];

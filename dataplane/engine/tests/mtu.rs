@@ -70,7 +70,7 @@ fn ways(site: &mut Site) -> Vec<Way> {
 
 /// A UDP packet of so many bytes from its IP header on, in a frame of vif3's workload.
 fn packet(to: u8, length: usize, flags: u8) -> Vec<u8> {
-    let payload: Vec<u8> = (0..length - 28).map(|i| (i * 7 % 251) as u8).collect();
+    let payload: Vec<u8> = (0..length - 28).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect();
     let mut frame = udp(MAC3, 3, to, (1000, 2000), &payload);
     frame[18..20].copy_from_slice(&[0x12, to]);
     frame[20] = flags;

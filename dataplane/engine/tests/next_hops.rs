@@ -409,7 +409,7 @@ fn a_tree_has_neighbours_over_ipv6_and_knows_them_as_sources() {
         ]);
         let broadcast = [&Mac::BROADCAST.0[..], &MAC3.0, &[0x88, 0xb5], &[7; 46]].concat();
         let outcome = site.exchange(&[(VIF3, &broadcast)]);
-        assert_eq!(outcome.on(VIF4), [broadcast.clone()]);
+        assert_eq!(outcome.on(VIF4), std::slice::from_ref(&broadcast));
         let [sent] = outcome.on(FABRIC) else { panic!("{outcome:?}") };
         assert_eq!(sent[62..66], mpls_word(2001, 64));
         assert_eq!(sent[106..], broadcast);

@@ -53,7 +53,7 @@ fn turns_over_traffic_of_every_kind_allocate_nothing() {
 }
 
 /// Everything that comes in at `from` comes in there again once it has left, by any of the ports.
-fn steady(site: &mut Site, from: tables::VifId, packets: &[Vec<u8>], to: &[tables::VifId]) {
+fn steady(site: &mut Site, from: VifId, packets: &[Vec<u8>], to: &[VifId]) {
     let on = |site: &Site, vif| if vif == VIF3 { site.workers.len() - 1 } else { 0 };
     let mut pool = site.pools.pool();
     let port = ReplayPort::new("from", &mut pool, packets).unwrap();
@@ -184,6 +184,7 @@ fn confined() {
         }
     }
     let message = format!("{THROUGH}{packets_in} packets\n");
+    #[allow(clippy::disallowed_methods, reason = "the parent reads it")]
     let stdout = std::io::stdout();
     rustix::thread::set_secure_computing_mode(rustix::thread::SecureComputingMode::Strict).unwrap();
     site.turn_all();

@@ -23,7 +23,8 @@ pub fn clamp_mss(segment: &mut [u8], most: u16) -> bool {
     }
     *value = most.to_be_bytes();
     // Behind an odd number of bytes its halves lie in two words of the sum.
-    let (old, new) = if at % 2 == 0 { (old, most) } else { (old.swap_bytes(), most.swap_bytes()) };
+    let (old, new) =
+        if at.is_multiple_of(2) { (old, most) } else { (old.swap_bytes(), most.swap_bytes()) };
     if let Some((tcp, _)) = Tcp::parse_mut(segment) {
         tcp.set_checksum(checksum::update(tcp.checksum(), old, new));
     }

@@ -131,6 +131,10 @@ pub(crate) use flags;
 
 /// An object of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "only a transaction holds objects of all kinds; the model stores each kind apart"
+)]
 pub enum Object {
     /// An interface.
     Vif(Vif),
@@ -240,6 +244,7 @@ impl fmt::Display for Key {
 
 /// One change. A `Put` of what is already there and a `Delete` of what is not are harmless, so replays are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "as an object's: it lives as long as its transaction")]
 pub enum Op {
     /// Create or replace.
     Put(Object),

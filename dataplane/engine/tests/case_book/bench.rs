@@ -39,14 +39,3 @@ pub(crate) fn furnish(site: &mut Site) {
     site.put([1, 11, 42, 48, 100, 123, 4242, 3_000_001].map(|number| vni(number, 51)));
     site.turn_all();
 }
-
-/// Makes the stations that VXLAN frames are for workloads of this node.
-pub(crate) fn host_stations(site: &mut Site, packets: &[Vec<u8>]) {
-    for packet in packets {
-        if let Some(mac) = packet.get(50..56)
-            && mac[0] & 1 == 0
-        {
-            site.put([bridge(RED, Mac(mac.try_into().unwrap()), 30, None)]);
-        }
-    }
-}

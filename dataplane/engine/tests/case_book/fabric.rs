@@ -3,9 +3,8 @@
 use Expect::{All, Each, Own};
 use Is::*;
 use tables::{DropReason, Key, Op, Owner, VrfId};
-use wire::{Label, Vni};
+use wire::{Label, Mac, Vni};
 
-use crate::bench::host_stations;
 use crate::judge::judge;
 use crate::row::{Expect, Is, Row, address_to_node};
 use crate::site::*;
@@ -98,6 +97,17 @@ fn vxlan_row(capture: &'static str, expect: Expect, verdict: &'static str) -> Ro
         packets.iter_mut().for_each(|packet| address_to_node(packet));
         host_stations(site, packets);
     })
+}
+
+/// Makes the stations that VXLAN frames are for workloads of this node.
+fn host_stations(site: &mut Site, packets: &[Vec<u8>]) {
+    for packet in packets {
+        if let Some(mac) = packet.get(50..56)
+            && mac[0] & 1 == 0
+        {
+            site.put([bridge(RED, Mac(mac.try_into().unwrap()), 30, None)]);
+        }
+    }
 }
 
 fn vni_100(site: &mut Site, packets: &[Vec<u8>]) {

@@ -22,9 +22,6 @@ mod services;
 mod site;
 mod tenant;
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use libtest_mimic::{Arguments, Failed, Trial};
 use row::Row;
 
@@ -46,7 +43,6 @@ fn main() {
     })];
     trials.extend(cases(&rows));
     trials.extend(rows.into_iter().map(trial));
-    quiet_where_a_failure_is_expected();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -58,59 +54,35 @@ fn cases(rows: &[Row]) -> Vec<Trial> {
     let trial = |case: &cases::Case| {
         let evidence = case.evidence(&captures, &sources);
         let partly = case.partly.map_or(String::new(), |rest| format!("; partly: {rest}"));
-        let waits = rows.iter().filter(|row| row.is_of(case.number)).find_map(|row| row.until);
-        let waits = waits.map_or(String::new(), |reason| format!(" [to come: {reason}]"));
         let tests = evidence.as_ref().copied().unwrap_or(0);
-        let name = format!("H{:02}: {}: {tests} tests{partly}{waits}", case.number, case.scenario);
+        let name = format!("H{:02}: {}: {tests} tests{partly}", case.number, case.scenario);
         Trial::test(name, move || evidence.map(drop).map_err(Failed::from))
     };
     cases::CASES.iter().map(trial).collect()
 }
 
 fn trial(row: Row) -> Trial {
-    let until = row.until.map_or(String::new(), |reason| format!(" [to come: {reason}]"));
-    let name = format!("{}: {}{until}", row.capture, row.verdict);
+    let name = format!("{}: {}", row.capture, row.verdict);
     let Some(packets) = read::capture(row.capture) else {
         println!("skipped: {name}: a third party's capture (VROUTER_SHARED names the folder)");
         return Trial::test(name, || Ok(())).with_ignored_flag(true);
     };
-    Trial::test(name, move || check(&row, &packets))
+    Trial::test(name, move || {
+        check(&row, &packets);
+        Ok(())
+    })
 }
 
 /// Captures of cases whose rows are tests of `proto`.
 const BGP_CASES: [&str; 4] =
     ["mk-H30-asn4", "mk-H31-evpn-label", "mk-H32-evpn-type5", "mk-H33-rtc"];
 
-thread_local! {
-    /// The row that runs on this thread is expected to fail.
-    static EXPECTED: Cell<bool> = const { Cell::new(false) };
-}
-
-fn quiet_where_a_failure_is_expected() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if !EXPECTED.get() {
-            usual(info);
-        }
-    }));
-}
-
-/// Runs a row. One that waits for something to be built must fail, so that it is taken off the list when that lands.
-fn check(row: &Row, packets: &[Vec<u8>]) -> Result<(), Failed> {
+/// Runs a row, or prints what becomes of its packets.
+fn check(row: &Row, packets: &[Vec<u8>]) {
     if std::env::var_os("CASE_BOOK_SHOW").is_some() {
         row.show(packets);
-        return Ok(());
-    }
-    let Some(reason) = row.until else {
+    } else {
         row.run(packets);
-        return Ok(());
-    };
-    EXPECTED.set(true);
-    let outcome = catch_unwind(AssertUnwindSafe(|| row.run(packets)));
-    EXPECTED.set(false);
-    match outcome {
-        Ok(()) => Err(format!("passes, so it no longer waits for: {reason}").into()),
-        Err(_) => Ok(()),
     }
 }
 

@@ -34,8 +34,6 @@ pub(crate) enum Is {
 pub(crate) enum Expect {
     /// The same of every packet.
     All(Is),
-    /// By where the MAC says it goes: routed, or flooded. Neighbour discovery that reaches the gateway is the gateway's.
-    ByMac,
     /// Of each packet in turn.
     Each(&'static [Is]),
     /// A test of its own.
@@ -52,8 +50,6 @@ pub(crate) struct Row {
     pub expect: Expect,
     /// The same in words.
     pub verdict: &'static str,
-    /// What it waits for, while that is to come.
-    pub until: Option<&'static str>,
     /// Makes the packets and the site fit each other.
     prepare: fn(&mut Site, &mut Vec<Vec<u8>>),
 }
@@ -64,7 +60,7 @@ impl Row {
         let prepare = |_: &mut Site, packets: &mut Vec<Vec<u8>>| {
             packets.iter_mut().for_each(|packet| address_to_node(packet));
         };
-        Row { capture, from: FABRIC, expect, verdict, until: None, prepare }
+        Row { capture, from: FABRIC, expect, verdict, prepare }
     }
 
     /// A capture from a tenant: what is for one station goes to the gateway.
@@ -72,7 +68,7 @@ impl Row {
         let prepare = |_: &mut Site, packets: &mut Vec<Vec<u8>>| {
             packets.iter_mut().for_each(|packet| address_to_gateway(packet));
         };
-        Row { capture, from: VIF3, expect, verdict, until: None, prepare }
+        Row { capture, from: VIF3, expect, verdict, prepare }
     }
 
     /// A capture that was made for the bench: put in as it is.
@@ -82,22 +78,12 @@ impl Row {
         expect: Expect,
         verdict: &'static str,
     ) -> Row {
-        Row { capture, from, expect, verdict, until: None, prepare: |_, _| {} }
+        Row { capture, from, expect, verdict, prepare: |_, _| {} }
     }
 
     /// Something else to make packets and site fit each other, after what is always done.
     pub(crate) fn with(self, prepare: fn(&mut Site, &mut Vec<Vec<u8>>)) -> Row {
         Row { prepare, ..self }
-    }
-
-    /// Fails until this is built.
-    pub(crate) fn until(self, reason: &'static str) -> Row {
-        Row { until: Some(reason), ..self }
-    }
-
-    /// Whether it is the capture of a case.
-    pub(crate) fn is_of(&self, case: u8) -> bool {
-        self.capture.starts_with(&format!("mk-H{case:02}-"))
     }
 
     /// One worker, then two.
@@ -106,11 +92,6 @@ impl Row {
             let packets = self.prepared(site, packets);
             match &self.expect {
                 Expect::Own(test) => test(site, &packets),
-                Expect::ByMac => {
-                    for (number, packet) in packets.iter().enumerate() {
-                        judge(site, self.from, number + 1, packet, by_mac(packet));
-                    }
-                }
                 Expect::All(is) => {
                     for (number, packet) in packets.iter().enumerate() {
                         judge(site, self.from, number + 1, packet, *is);
@@ -158,7 +139,7 @@ impl Row {
     }
 }
 
-/// Routed or flooded.
+/// By where the MAC says it goes: routed, or flooded. Neighbour discovery that reaches the gateway is the gateway's.
 pub(crate) fn by_mac(packet: &[u8]) -> Is {
     if packet[0] & 1 != 0 {
         return Is::Flooded;

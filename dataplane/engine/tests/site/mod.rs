@@ -742,14 +742,14 @@ pub fn capture(name: &str) -> Vec<Vec<u8>> {
 
 /// The packets of a capture file of either format, whatever its headers claim about times and wire lengths.
 pub fn packets_of(path: &Path) -> Vec<Vec<u8>> {
-    let open = || std::fs::File::open(path).unwrap();
+    let file = std::fs::read(path).unwrap();
     let mut packets = Vec::new();
-    if let Ok(mut reader) = pcap_file::pcap::PcapReader::new(open()) {
+    if let Ok(mut reader) = pcap_file::pcap::PcapReader::new(&file[..]) {
         while let Some(packet) = reader.next_raw_packet() {
             packets.push(packet.unwrap().data.into_owned());
         }
     } else {
-        let mut reader = pcap_file::pcapng::PcapNgReader::new(open()).unwrap();
+        let mut reader = pcap_file::pcapng::PcapNgReader::new(&file[..]).unwrap();
         while let Some(block) = reader.next_block() {
             if let pcap_file::pcapng::Block::EnhancedPacket(packet) = block.unwrap() {
                 packets.push(packet.data.into_owned());
