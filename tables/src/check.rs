@@ -148,7 +148,11 @@ fn next_hop(key: Key, nh: &NextHop) -> Result<(), ModelError> {
             let mut labels = members.iter().flatten().filter_map(|member| member.label);
             labels.try_for_each(|label| above(key, "members.label", label, Vni::MAX as usize + 1))
         }
-        _ => Ok(()),
+        NextHopKind::Dead
+        | NextHopKind::Receive(_)
+        | NextHopKind::Resolve
+        | NextHopKind::Discard
+        | NextHopKind::L2Receive => Ok(()),
     }
 }
 
@@ -234,7 +238,27 @@ pub(crate) fn references(store: &Store, object: &Object) -> Result<(), ModelErro
                 }),
             }
         }
-        _ => Ok(()),
+        Object::Vif(Vif { monitors: Some(monitored), .. }) => {
+            match store.vifs.get(monitored).map(|entry| entry.value.kind) {
+                Some(VifKind::Monitoring) => Err(ModelError::Rule {
+                    object: object.key(),
+                    field: "monitors",
+                    rule: "must be no monitoring interface",
+                }),
+                Some(_) | None => Ok(()),
+            }
+        }
+        Object::Vif(_)
+        | Object::Vrf(_)
+        | Object::NextHop(_)
+        | Object::Label(_)
+        | Object::Vni(_)
+        | Object::Adjacency(_)
+        | Object::Mirror(_)
+        | Object::QosMap(_)
+        | Object::Class(_)
+        | Object::VrfAssign(_)
+        | Object::VrfTable(_) => Ok(()),
     }
 }
 

@@ -126,6 +126,17 @@ fn who_is_monitored_knows_as_long_as_it_is() {
 }
 
 #[test]
+fn no_monitor_is_monitored() {
+    let mut model = Model::new();
+    let [one, other] = [(4314, 4315), (4315, 4314)].map(|(id, of)| {
+        let monitors = Some(VifId(of));
+        Op::Put(Object::Vif(Vif { monitors, ..plain(id, VifKind::Monitoring) }))
+    });
+    let refused = model.apply(&[one, other], Owner::Agent).unwrap_err();
+    assert!(refused.to_string().ends_with("vif 4314: monitors: must be no monitoring interface"));
+}
+
+#[test]
 fn assignments_make_a_service_interface_and_go_with_it() {
     let mut node = Node::new([vif(3), assign(3, 101, 2), assign(3, 7, 4)]);
     assert_eq!(node.features(PARENT), VifFeatures::SERVICE);

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use port::Frame;
 use tables::{BridgeSlot, DropReason, NhId, VifId, VifKind, VrfId};
-use wire::Mac;
+use wire::{Mac, ethertype};
 
 use crate::graph::Next;
 use crate::hand_off::WorkerId;
@@ -195,6 +195,18 @@ pub(crate) enum Protocol {
     Ipv4,
     /// IPv6, checked.
     Ipv6,
+}
+
+impl Protocol {
+    /// The EtherType of an IP packet.
+    #[inline]
+    pub(crate) fn ip_ethertype(self) -> Option<u16> {
+        match self {
+            Protocol::Ipv4 => Some(ethertype::IPV4),
+            Protocol::Ipv6 => Some(ethertype::IPV6),
+            Protocol::Arp | Protocol::Other => None,
+        }
+    }
 }
 
 /// Source and destination of an IP packet, or what stands for its flow.

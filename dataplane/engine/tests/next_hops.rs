@@ -240,10 +240,14 @@ fn an_icmp_error_about_a_tunnel_is_the_agents_and_any_other_the_hosts() {
                 .unwrap();
             out
         };
-        let gre = &mpls_over_gre(20, 64, b"inner")[14..42];
-        let over_udp = &outer_udp(6635, b"inner")[14..42];
-        let old_port = &outer_udp(51234, b"inner")[14..42];
-        let other = &outer_udp(53, b"inner")[14..42];
+        // Turned round: an error is about what its receiver has sent.
+        let sent = |packet: &[u8]| {
+            [&packet[14..26], &packet[30..34], &packet[26..30], &packet[34..42]].concat()
+        };
+        let gre = &sent(&mpls_over_gre(20, 64, b"inner"))[..];
+        let over_udp = &sent(&outer_udp(6635, b"inner"))[..];
+        let old_port = &sent(&outer_udp(51234, b"inner"))[..];
+        let other = &sent(&outer_udp(53, b"inner"))[..];
         for about in [gre, over_udp, old_port] {
             for kind in [3, 11] {
                 site.exchange(&[(FABRIC, &error(kind, about))])

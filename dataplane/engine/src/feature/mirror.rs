@@ -61,8 +61,11 @@ pub(super) fn mirror(
     send(cx, frame, copy, in_front, Next::NextHop);
 }
 
-/// Copies a frame to the monitoring interface, if there is one. Losses are the monitoring interface's.
-pub(super) fn monitor(cx: &mut Cx<'_>, frame: &Frame, vif: &FibVif) {
+/// Copies a frame to the monitoring interface, if there is one; copies are not. Losses are the monitoring interface's.
+pub(super) fn monitor(cx: &mut Cx<'_>, frame: &Frame, meta: &Meta, vif: &FibVif) {
+    if meta.marks.contains(Marks::COPY) {
+        return;
+    }
     let Some(monitor) = vif.extras.as_ref().and_then(|extras| extras.monitor) else { return };
     let mut copy = Meta::arriving(monitor, Spread::Done);
     copy.vrf = vif.vrf;

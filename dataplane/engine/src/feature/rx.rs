@@ -26,7 +26,7 @@ pub(crate) fn receive(
     // What another worker handed over has been copied there.
     let first = packet.meta.spread == Spread::Allowed;
     if first {
-        mirror::monitor(cx, packet.frame, vif);
+        mirror::monitor(cx, packet.frame, packet.meta, vif);
         mirror::mirror(cx, packet.frame, packet.meta, vif, Direction::Received);
     }
     let tagged = tag::outer(packet.frame.data());
@@ -56,7 +56,7 @@ fn receive_by_sub(
     cx.counters.received(sub.id, 1, bytes);
     enter(packet, sub);
     packet.meta.rx_vif = sub.id;
-    mirror::monitor(cx, packet.frame, sub);
+    mirror::monitor(cx, packet.frame, packet.meta, sub);
     let bare = sub.flags.contains(VifFlags::MIRROR_NO_TAG);
     if !bare {
         mirror::mirror(cx, packet.frame, packet.meta, sub, Direction::Received);

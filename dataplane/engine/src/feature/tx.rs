@@ -75,7 +75,7 @@ fn prepare(
 
 fn copies(cx: &mut Cx<'_>, frame: &Frame, meta: &Meta, vif: &FibVif) {
     mirror::mirror(cx, frame, meta, vif, Direction::Sent);
-    mirror::monitor(cx, frame, vif);
+    mirror::monitor(cx, frame, meta, vif);
 }
 
 /// The interface's MAC as destination; of a vhost with a loopback address only of packets to that.

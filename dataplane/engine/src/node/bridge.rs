@@ -10,7 +10,7 @@ use super::control;
 use super::flood::put_control_word;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::learn::{self, key};
-use crate::packet::{Cast, Layer, Marks, Packet, Protocol};
+use crate::packet::{Cast, Layer, Marks, Outer, Packet, Protocol};
 use crate::storm::Storm;
 use crate::vrf_counts::VrfCount;
 
@@ -132,13 +132,16 @@ fn look_up(cx: &Cx<'_>, vrf: VrfId, mac: Mac) -> Option<Station> {
 
 #[cold]
 fn with_control_word(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
-    packet.meta.marks = packet.meta.marks.with(Marks::CONTROL_WORD);
     match checked(cx, packet) {
-        Next::NextHop => {
-            put_control_word(cx.fib, packet).map_or_else(Next::Drop, |()| Next::NextHop)
-        }
+        Next::NextHop => behind_control_word(cx, packet),
         other => other,
     }
+}
+
+/// On, with a control word where its next hop puts a label in front.
+fn behind_control_word(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
+    packet.meta.marks = packet.meta.marks.with(Marks::CONTROL_WORD);
+    put_control_word(cx.fib, packet).map_or_else(Next::Drop, |()| Next::NextHop)
 }
 
 /// What a frame is to be marked with not to be bridged like any other.
@@ -194,9 +197,18 @@ fn into_tree(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
     }
     (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
     if hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) {
-        packet.meta.marks = packet.meta.marks.with(Marks::CONTROL_WORD);
+        return with_control_word(cx, packet);
     }
     checked(cx, packet)
+}
+
+/// What this node answers takes the way of the asker's bridge entry: also back into the fabric.
+pub(super) fn back_to(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
+    (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
+    match hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) {
+        true => behind_control_word(cx, packet),
+        false => Next::NextHop,
+    }
 }
 
 /// Holds an interface to its rate of frames to groups. Control packets have paid before they come here; what comes
@@ -257,16 +269,17 @@ fn group(cx: &Cx<'_>, packet: &mut Packet<'_>, mac: Mac) -> Option<BridgeHit> {
 fn checked(cx: &Cx<'_>, packet: &Packet<'_>) -> Next {
     match cx.fib.next_hop(packet.meta.nh) {
         FibNextHop::Discard => Next::Drop(DropReason::L2NoRoute),
-        hop if hop.tunnel().is_some()
-            && packet.meta.is_from_fabric()
-            && packet.meta.cast == Cast::Unicast =>
-        {
-            if cx.is_fabric_gateway(packet.meta.rx_vif) {
-                Next::NextHop
-            } else {
-                Next::Drop(DropReason::InvalidSource)
-            }
-        }
+        _ if goes_back_into_fabric(cx, packet) => Next::Drop(DropReason::InvalidSource),
         _ => Next::NextHop,
     }
+}
+
+/// Whether a frame that a tunnel brought for one station is about to enter another, which only a gateway may let it. Of a
+/// group of tunnels, that is known when its member is chosen.
+pub(super) fn goes_back_into_fabric(cx: &Cx<'_>, packet: &Packet<'_>) -> bool {
+    packet.meta.is_from_fabric()
+        && packet.meta.outer != Outer::None
+        && packet.meta.cast == Cast::Unicast
+        && cx.fib.next_hop(packet.meta.nh).tunnel().is_some()
+        && !cx.is_fabric_gateway(packet.meta.rx_vif)
 }

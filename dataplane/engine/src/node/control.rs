@@ -6,6 +6,7 @@
 use tables::{BridgeFlags, DropReason, FibVif, VifFlags};
 use wire::{Ethernet, icmp6, protocol};
 
+use super::bridge;
 use super::flood::Source;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::neighbor::{self, Asker, Decision, Message, Question};
@@ -308,15 +309,13 @@ fn send_answer(
     let Some(hit) = cx.fib.bridge(packet.meta.vrf, question.station) else {
         return Next::Drop(DropReason::InvalidNh);
     };
-    packet.meta.nh = hit.nh;
-    packet.meta.label = hit.label;
     packet.meta.station = question.station;
     packet.meta.cast = Cast::Unicast;
     packet.meta.layer = Layer::L2;
     packet.meta.marks = packet.meta.marks.without(Marks::DELIVERED);
     // The answer goes back through the tunnel the question came by: that is no loop.
     packet.meta.outer = Outer::None;
-    Next::NextHop
+    bridge::back_to(cx, packet, &hit)
 }
 
 /// What a frame to the router that `control` has left alone means: for the agent, or nothing.

@@ -11,7 +11,7 @@ use crate::graph::{Cx, Next, Node, NodeId};
 use crate::hand_off::WorkerId;
 use crate::inspect;
 use crate::mss;
-use crate::packet::{Cast, Fragment, Layer, Packet, Spread, Trap};
+use crate::packet::{Cast, Fragment, Layer, Outer, Packet, Spread, Trap};
 
 /// Has no state.
 #[derive(Default)]
@@ -74,6 +74,7 @@ fn udp(cx: &mut Cx<'_>, packet: &mut Packet<'_>, tunnel: Tunnel) -> Result<Next,
 /// Not a tunnel of ours: the next hop of the outer destination takes the untouched packet to the host.
 fn to_host(packet: &mut Packet<'_>) -> Next {
     packet.meta.layer = Layer::L3;
+    packet.meta.outer = Outer::None;
     Next::NextHop
 }
 

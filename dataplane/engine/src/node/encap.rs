@@ -4,7 +4,7 @@ mod special;
 mod udp;
 
 use tables::{DropReason, Endpoints, Fib, FibNextHop, OuterHeader, TunnelEncap, TunnelHop, VifId};
-use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan, ethertype};
+use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan};
 
 use super::fragment;
 use crate::feature::marking;
@@ -387,9 +387,8 @@ fn inner_ethernet(
     if headers + packet.frame.len() - usize::from(less) > usize::from(uplink.mtu) {
         longer(packet, headers, less, uplink.mtu)?;
     }
-    let ethertype = match packet.meta.protocol {
-        Protocol::Ipv6 => ethertype::IPV6,
-        _ => ethertype::IPV4,
+    let Some(ethertype) = packet.meta.protocol.ip_ethertype() else {
+        return Err(Next::Drop(DropReason::InvalidProtocol));
     };
     let room = packet.frame.replace::<{ Ethernet::LEN }>(packet.meta.network);
     let room = room.map_err(|_| DropReason::Push)?;

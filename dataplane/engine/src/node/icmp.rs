@@ -11,6 +11,7 @@ use port::Frame;
 use tables::{DropReason, FibNextHop, FibVif};
 use wire::{Ethernet, IcmpError, Ipv4, Ipv6, Mac, protocol};
 
+use super::bridge;
 use super::flood::CONTROL_WORD;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Fragment, Hop, Layer, Meta, Packet, Protocol, Spread, Trap};
@@ -33,8 +34,8 @@ impl Node for Icmp {
         if !may_be_told(packet) {
             return Next::Drop(reason);
         }
-        let Some(vif) = speaker(cx, packet) else { return Next::Punt };
-        let Some(addresses) = addresses(vif, packet) else { return Next::Punt };
+        let teller = speaker(cx, packet).and_then(|vif| Some((vif, addresses(vif, packet)?)));
+        let Some((vif, addresses)) = teller else { return to_agent(packet) };
         if !cx.admit(vif.id, Storm::Icmp) {
             return Next::Drop(DropReason::StormIcmp);
         }
@@ -51,6 +52,16 @@ impl Node for Icmp {
             }
         }
         Next::Drop(reason)
+    }
+}
+
+/// To the agent, as it came: without the control word that may be in front by now.
+fn to_agent(packet: &mut Packet<'_>) -> Next {
+    let word =
+        l2_header(packet).map_or(0, |header| usize::from(packet.meta.network) - header.len());
+    match u16::try_from(word).map_err(|_| DropReason::Pull).and_then(|word| packet.pull(word)) {
+        Ok(()) => Next::Punt,
+        Err(reason) => Next::Drop(reason),
     }
 }
 
@@ -180,8 +191,10 @@ fn tell(
         Next::Route
     } else {
         let hit = cx.fib.bridge(meta.vrf, to)?;
-        (meta.nh, meta.label) = (hit.nh, hit.label);
-        Next::NextHop
+        match bridge::back_to(cx, &mut Packet { frame, meta: &mut meta }, &hit) {
+            Next::Drop(_) => return None,
+            next => next,
+        }
     };
     Some((meta, next))
 }

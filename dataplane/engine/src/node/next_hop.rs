@@ -3,6 +3,7 @@
 use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, NhId, VifId, VifKind, VrfId};
 use wire::{Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
+use super::bridge::goes_back_into_fabric;
 use super::control;
 use super::flood::put_control_word;
 use super::fragment;
@@ -258,10 +259,8 @@ fn deliver_frame(packet: &mut Packet<'_>, to: Delivery) -> Result<Next, Next> {
 /// Encap, family Inet: the rewrite in front, its EtherType by IP version.
 #[inline]
 fn deliver_packet(packet: &mut Packet<'_>, to: Delivery, rewrite: &[u8; 14]) -> Result<Next, Next> {
-    let ethertype = match packet.meta.protocol {
-        Protocol::Ipv4 => ethertype::IPV4,
-        Protocol::Ipv6 => ethertype::IPV6,
-        Protocol::Arp | Protocol::Other => return Err(Next::Drop(DropReason::InvalidProtocol)),
+    let Some(ethertype) = packet.meta.protocol.ip_ethertype() else {
+        return Err(Next::Drop(DropReason::InvalidProtocol));
     };
     spend_hop(packet)?;
     if packet.meta.marks.contains(Marks::DIAG) {
@@ -305,15 +304,18 @@ fn receive_frame(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
         return next;
     }
     match packet.meta.protocol {
-        Protocol::Ipv4 | Protocol::Ipv6 => Next::Route,
+        // A route may lead here, too.
+        Protocol::Ipv4 | Protocol::Ipv6 => match another_pass(packet) {
+            true => Next::Route,
+            false => Next::Drop(DropReason::PktLoop),
+        },
         Protocol::Arp => Next::Drop(DropReason::NowhereToGo),
         Protocol::Other => Next::Drop(DropReason::InvalidProtocol),
     }
 }
 
-/// To the host, if it has an interface here: the frame as it came from the fabric; from a workload or the host itself
-/// readdressed to the host's MAC and without tags (reference dataplane.md section 2.4); what came out of a tunnel gets a
-/// header of its own.
+/// To the host, if it has an interface here: the frame as it came from the fabric; from a workload, the host itself or
+/// out of a tunnel readdressed to the host's MAC and without tags (reference dataplane.md section 2.4).
 fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
     if is_about_tunnel(packet) {
         return packet.punt(Trap::IcmpError);
@@ -329,17 +331,7 @@ fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
     if packet.meta.marks.contains(Marks::CLASSED) {
         marking::mark_native(cx.fib, packet);
     }
-    if packet.meta.outer != Outer::None && packet.meta.network == 0 {
-        let ethertype = match packet.meta.protocol {
-            Protocol::Ipv6 => ethertype::IPV6,
-            _ => ethertype::IPV4,
-        };
-        let header = Ethernet::new(host.mac, Mac::GATEWAY, ethertype);
-        let room = packet.frame.push(Ethernet::LEN).ok();
-        if room.and_then(|room| header.emit(room)).is_none() {
-            return Next::Drop(DropReason::Push);
-        }
-    } else if !packet.meta.is_from_fabric()
+    if (!packet.meta.is_from_fabric() || packet.meta.outer != Outer::None)
         && let Err(reason) = readdress(packet, host.mac)
     {
         return Next::Drop(reason);
@@ -348,14 +340,11 @@ fn receive_packet(cx: &Cx<'_>, packet: &mut Packet<'_>, id: VifId) -> Next {
     Next::VifTx
 }
 
-/// Puts an Ethernet header without tags, to this station, in place of the one there is.
+/// Puts an Ethernet header without tags, to this station, in place of the one there is, if there is one.
 fn readdress(packet: &mut Packet<'_>, to: Mac) -> Result<(), DropReason> {
-    let source = Ethernet::parse(packet.frame.data()).map(|(ethernet, _)| ethernet.source());
-    let ethertype = match packet.meta.protocol {
-        Protocol::Ipv4 => ethertype::IPV4,
-        Protocol::Ipv6 => ethertype::IPV6,
-        Protocol::Arp | Protocol::Other => return Err(DropReason::InvalidProtocol),
-    };
+    let in_front = packet.frame.data().get(..usize::from(packet.meta.network));
+    let source = in_front.and_then(Ethernet::parse).map(|(ethernet, _)| ethernet.source());
+    let ethertype = packet.meta.protocol.ip_ethertype().ok_or(DropReason::InvalidProtocol)?;
     packet.pull(packet.meta.network)?;
     let header = Ethernet::new(to, source.unwrap_or(Mac::GATEWAY), ethertype);
     let room = packet.frame.push(Ethernet::LEN).map_err(|_| DropReason::Push)?;
@@ -373,6 +362,9 @@ fn choose(cx: &Cx<'_>, packet: &mut Packet<'_>, group: &EcmpGroup) -> Next {
     let hash = hash.rotate_left(8 * u32::from(packet.meta.passes - 1));
     let Some((_, member)) = group.select(hash) else { return Next::Drop(DropReason::InvalidNh) };
     packet.meta.nh = member.next_hop;
+    if packet.meta.layer == Layer::L2 && goes_back_into_fabric(cx, packet) {
+        return Next::Drop(DropReason::InvalidSource);
+    }
     if group.label == LabelOf::Member {
         packet.meta.label = member.label;
     }

@@ -9,7 +9,7 @@ use crate::packet::{Addresses, Cast, Fragment, Outer, Packet, Protocol};
 use crate::vrf_counts::{Run, VrfCount};
 use crate::{inject, inspect};
 
-/// Remembers the last local endpoint, and the uplink: most tunnel packets are for the same.
+/// Remembers the last uplink, and the last local endpoint it received for: most tunnel packets are for the same.
 #[derive(Default)]
 pub(crate) struct Parse {
     endpoint: Option<Endpoint>,
@@ -128,12 +128,12 @@ impl Parse {
         if let Some(next) = endpoint.elsewhere {
             return next;
         }
-        packet.meta.outer = source;
         match (packet.meta.ip_protocol, packet.meta.fragment) {
             (protocol::UDP | protocol::GRE, Fragment::Whole) => {
                 if let Some(run) = self.received.add(packet.meta.vrf) {
                     count(cx, run);
                 }
+                packet.meta.outer = source;
                 Next::Decap
             }
             // A fragmented tunnel packet would have to be reassembled first; it is never parsed (case H08).
@@ -150,6 +150,8 @@ impl Parse {
             _ => {
                 let Some(vif) = cx.fib.vif(packet.meta.rx_vif) else { return false };
                 let promiscuous = vif.flags.contains(VifFlags::PROMISCUOUS);
+                // Which has tables and a role of its own.
+                self.endpoint = None;
                 *self.uplink.insert(Uplink { vif: vif.id, mac: vif.mac, promiscuous })
             }
         };

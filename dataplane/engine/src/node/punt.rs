@@ -5,8 +5,10 @@ use port::Frame;
 use tables::DropReason;
 use wire::{AgentHeader, Ethernet, Mac, agent_command, ethertype};
 
+use crate::feature::tx;
 use crate::graph::{Cx, End, NodeId};
-use crate::packet::{Meta, Protocol, Trap};
+use crate::packet::{Meta, Trap};
+use crate::ports::Sent;
 use crate::storm::Storm;
 use crate::vrf_counts::VrfCount;
 
@@ -36,11 +38,19 @@ impl End for Punt {
             return Err((frame, DropReason::Push));
         }
         let bytes = frame.len() as u64;
-        cx.ports.send(frame, agent.id, meta, cx.peers).map(|sent| match sent {
-            crate::ports::Sent::Port => cx.counters.sent(agent.id, 1, bytes),
+        match cx.ports.send(frame, agent.id, meta, cx.peers) {
+            Ok(Sent::Port) => cx.counters.sent(agent.id, 1, bytes),
             // Counted by the worker that has the port.
-            crate::ports::Sent::Peer => {}
-        })
+            Ok(Sent::Peer) => {}
+            // It is mirrored or monitored.
+            Err((frame, _)) if cx.ports.is_indirect(agent.id) => {
+                let mut meta = meta.clone();
+                meta.tx_vif = agent.id;
+                return tx::send(cx, frame, &meta);
+            }
+            Err(refused) => return Err(refused),
+        }
+        Ok(())
     }
 }
 
@@ -53,10 +63,7 @@ fn wrap(frame: &mut Frame, meta: &Meta, agent: Mac) -> Option<()> {
         // From the outer header on: the agent learns from it which node has sent the packet.
         frame.rewind();
     } else if meta.network == 0 {
-        let ethertype = match meta.protocol {
-            Protocol::Ipv6 => ethertype::IPV6,
-            _ => ethertype::IPV4,
-        };
+        let ethertype = meta.protocol.ip_ethertype().unwrap_or(ethertype::IPV4);
         Ethernet::new(agent, agent, ethertype).emit(frame.push(Ethernet::LEN).ok()?)?;
     }
     if meta.trap.needs_headers_alone() || frame.is_large() && meta.trap.may_be_cut() {
