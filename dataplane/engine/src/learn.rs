@@ -124,10 +124,20 @@ fn trap_new(cx: &mut Cx<'_>, packet: &mut Packet<'_>, slot: BridgeSlot, key: u64
 fn is_heard_at(fib: &Fib, nh: NhId, vif: VifId) -> bool {
     match fib.next_hop(nh) {
         FibNextHop::Encap { vif: out, .. } => *out == vif,
-        FibNextHop::Tunnel(_) | FibNextHop::Invalid | FibNextHop::Discard => false,
+        FibNextHop::Tunnel(_)
+        | FibNextHop::SpecialTunnel(_)
+        | FibNextHop::UdpTunnel(_)
+        | FibNextHop::Invalid
+        | FibNextHop::Discard => false,
         FibNextHop::Ecmp(group) => {
             group.slots.iter().flatten().any(|member| is_heard_at(fib, member.next_hop, vif))
         }
-        _ => true,
+        FibNextHop::Receive { .. }
+        | FibNextHop::Agent
+        | FibNextHop::Translate { .. }
+        | FibNextHop::L2Receive
+        | FibNextHop::Resolve
+        | FibNextHop::Flood(_)
+        | FibNextHop::EncapGroup { .. } => true,
     }
 }

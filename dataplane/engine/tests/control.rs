@@ -584,6 +584,22 @@ fn a_station_that_moves_is_told_of_and_neither_groups_nor_malformed_arp_are_stat
 }
 
 #[test]
+fn a_station_known_behind_a_special_tunnel_moves_when_it_is_heard_here() {
+    with_agent(|site| {
+        set_flags(site, VIF3, VifFlags::MAC_LEARN);
+        let transport = wire::Label::try_from(9999).unwrap();
+        site.put([
+            tunnel(60, 2, TunnelEncap::MplsOverMplsOverUdp(transport)),
+            bridge(RED, NEW, 60, Some(78)),
+        ]);
+        let frame = [&MAC4.0[..], &NEW.0, &ping(MAC3, 3, 4)[12..]].concat();
+        let outcome = site.send(VIF3, std::slice::from_ref(&frame));
+        assert_eq!(trapped(&outcome.on(AGENT)[0]).0, agent_command::MAC_MOVE);
+        assert_eq!(sightings(site), [Sighting { vif: VIF3, vrf: RED, mac: NEW }]);
+    });
+}
+
+#[test]
 fn one_interface_tells_of_so_many_stations_at_once() {
     with_agent(|site| {
         set_flags(site, VIF3, VifFlags::MAC_LEARN);

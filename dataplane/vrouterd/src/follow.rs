@@ -46,6 +46,7 @@ impl Server {
         }
         self.ports_changed().await;
         if touched.tunnels {
+            self.stations.look_again();
             let wanted: BTreeSet<IpAddr> = self.publisher.model().tunnel_destinations().collect();
             let mut actions = Vec::new();
             self.underlay.want(&wanted, &mut actions);

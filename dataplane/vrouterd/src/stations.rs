@@ -34,8 +34,8 @@ pub(crate) struct Stations {
     learnt: BTreeMap<(VrfId, Mac), Learnt>,
     of_vif: BTreeMap<VifId, usize>,
     of_vrf: BTreeMap<VrfId, usize>,
-    /// Where frames for an interface's stations go, as it was found last.
-    ways: BTreeMap<(VifId, VrfId), NhId>,
+    /// Where frames for an interface's stations go, as it was found last: by no next hop of their own, if that is `None`.
+    ways: BTreeMap<(VifId, VrfId), Option<NhId>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,13 +65,13 @@ impl Stations {
             return if known { Step::Nothing } else { Step::Moved(vrf, mac) };
         }
         let Some((next_hop, label)) = self.way(model, vif, vrf) else { return Step::Nothing };
-        self.forget((vrf, mac));
-        let (of_vif, of_vrf) =
-            (self.of_vif.entry(vif).or_default(), self.of_vrf.entry(vrf).or_default());
-        if *of_vif >= OF_VIF || *of_vrf >= OF_VRF {
+        if !self.has_room(vif, vrf, mac) {
+            // An entry that is there stays, and is still accounted for and aged where it was learnt.
             return Step::Nothing;
         }
-        (*of_vif, *of_vrf) = (*of_vif + 1, *of_vrf + 1);
+        self.forget((vrf, mac));
+        *self.of_vif.entry(vif).or_default() += 1;
+        *self.of_vrf.entry(vrf).or_default() += 1;
         self.learnt.insert((vrf, mac), Learnt { vif, at: now });
         let flags = BridgeFlags::MAC_NEW;
         Step::Put(BridgeEntry { vrf, mac, next_hop, label, flags })
@@ -102,6 +102,20 @@ impl Stations {
         ours.map(|(vrf, mac)| Op::Delete(Key::Bridge(vrf, mac))).collect()
     }
 
+    /// Whether a station fits that takes the place of what was learnt of it before.
+    fn has_room(&self, vif: VifId, vrf: VrfId, mac: Mac) -> bool {
+        let before = self.learnt.get(&(vrf, mac));
+        let of_vif = self.of_vif.get(&vif).copied().unwrap_or(0)
+            - usize::from(before.is_some_and(|before| before.vif == vif));
+        let of_vrf = self.of_vrf.get(&vrf).copied().unwrap_or(0) - usize::from(before.is_some());
+        of_vif < OF_VIF && of_vrf < OF_VRF
+    }
+
+    /// Next hops came, went or changed: what was found not to be there may be.
+    pub(crate) fn look_again(&mut self) {
+        self.ways.retain(|_, way| way.is_some());
+    }
+
     fn forget(&mut self, station: (VrfId, Mac)) {
         let Some(learnt) = self.learnt.remove(&station) else { return };
         let counts = [self.of_vif.get_mut(&learnt.vif), self.of_vrf.get_mut(&station.0)];
@@ -116,15 +130,17 @@ impl Stations {
                 out && nh.family == NhFamily::Bridge && nh.vrf == Some(vrf)
             })
         };
-        if let Some(way) = self.ways.get(&(vif, vrf)).copied().filter(|way| leads(*way)) {
-            return Some((way, None));
-        }
-        let found = model.next_hops(NhId(0)..).map(|nh| nh.id).find(|id| leads(*id));
-        match found {
-            Some(way) => {
-                self.ways.insert((vif, vrf), way);
-                Some((way, None))
+        let known = self.ways.get(&(vif, vrf)).copied();
+        let found = match known {
+            Some(way) if way.is_none_or(leads) => way,
+            _ => {
+                let found = model.next_hops(NhId(0)..).map(|nh| nh.id).find(|id| leads(*id));
+                self.ways.insert((vif, vrf), found);
+                found
             }
+        };
+        match found {
+            Some(way) => Some((way, None)),
             None => {
                 let all = model.bridge_entry(vrf, Mac::BROADCAST)?;
                 Some((all.next_hop, all.label))
@@ -226,6 +242,54 @@ mod tests {
         }
         assert_eq!(model.bridge_entries(..).count(), OF_VIF);
         assert!(matches!(hear(&mut stations, &mut model, 4, mac(3000), 0), Step::Put(_)));
+    }
+
+    #[test]
+    fn a_station_that_finds_no_room_where_it_is_heard_stays_tracked_where_it_was_learnt() {
+        let (mut model, mut stations) = (model(), Stations::default());
+        let of_vif = u16::try_from(OF_VIF).unwrap();
+        for last in 0..of_vif {
+            hear(&mut stations, &mut model, 4, mac(last), 0);
+        }
+        // Whoever has two interfaces and lets its stations wander between them has no more than the two may have.
+        for round in 1..4 {
+            for last in round * of_vif..(round + 1) * of_vif {
+                hear(&mut stations, &mut model, 3, mac(last), 0);
+                hear(&mut stations, &mut model, 4, mac(last), 0);
+            }
+        }
+        assert_eq!(model.bridge_entries(..).count(), 2 * OF_VIF);
+        assert_eq!(stations.learnt.len(), 2 * OF_VIF);
+        assert_eq!((stations.of_vif[&VifId(3)], stations.of_vif[&VifId(4)]), (OF_VIF, OF_VIF));
+        assert_eq!(next_hop(&model, mac(of_vif)), Some(NhId(30)), "as it was");
+    }
+
+    #[test]
+    fn next_hops_are_searched_once_for_an_interface_without_a_way_of_its_own() {
+        let (mut model, mut stations) = (model(), Stations::default());
+        model.apply(&[Op::Delete(Key::NextHop(NhId(30)))], Owner::Agent).unwrap();
+        let all = BridgeEntry {
+            vrf: VRF,
+            mac: Mac::BROADCAST,
+            next_hop: NhId(31),
+            label: None,
+            flags: BridgeFlags::default(),
+        };
+        put(&mut model, [Object::Bridge(all)]);
+        for last in 0..10 {
+            hear(&mut stations, &mut model, 3, mac(last), 0);
+        }
+        assert_eq!(next_hop(&model, mac(9)), Some(NhId(31)), "to all");
+        assert_eq!(stations.ways[&(VifId(3), VRF)], None, "found once, and remembered");
+        let kind = NextHopKind::Encap { vif: VifId(3), rewrite: Vec::new() };
+        let (family, flags) = (NhFamily::Bridge, NhFlags::VALID);
+        put(
+            &mut model,
+            [Object::NextHop(NextHop { id: NhId(33), family, vrf: Some(VRF), flags, kind })],
+        );
+        stations.look_again();
+        hear(&mut stations, &mut model, 3, mac(100), 0);
+        assert_eq!(next_hop(&model, mac(100)), Some(NhId(33)));
     }
 
     #[test]
