@@ -37,7 +37,8 @@ impl Writer {
 fn compile(fib: &mut Fib, model: &Model, key: &Key) {
     match *key {
         Key::Vif(id) => {
-            let compiled = model.vif(id).map(|it| vif(model, it));
+            let next = Generation(fib.generation.0 + 1);
+            let compiled = model.vif(id).map(|it| vif(model, it, since(fib.vif(id), it, next)));
             let features = compiled.as_ref().map_or(VifFeatures::default(), |it| it.features);
             fib.vifs.set(id.index(), compiled);
             note_indirect(fib, id, features.intersects(VifFeatures::TX));
@@ -82,7 +83,15 @@ fn compile(fib: &mut Fib, model: &Model, key: &Key) {
     }
 }
 
-fn vif(model: &Model, vif: &Vif) -> FibVif {
+/// Since when an interface is what it is: `next`, unless it was the same before.
+fn since(before: Option<&FibVif>, now: &Vif, next: Generation) -> Generation {
+    let same = |before: &&FibVif| {
+        (before.kind, before.vrf, before.mac, before.ip) == (now.kind, now.vrf, now.mac, now.ip)
+    };
+    before.filter(same).map_or(next, |before| before.since)
+}
+
+fn vif(model: &Model, vif: &Vif, since: Generation) -> FibVif {
     let flags = model.vif_flags(vif);
     let (features, extras) = features(model, vif, flags);
     FibVif {
@@ -100,6 +109,7 @@ fn vif(model: &Model, vif: &Vif) -> FibVif {
         next_hop: vif.next_hop,
         features,
         extras: (features != VifFeatures::default()).then(|| Arc::new(extras)),
+        since,
     }
 }
 

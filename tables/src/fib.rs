@@ -52,6 +52,8 @@ pub struct FibVif {
     pub features: VifFeatures,
     /// What the features need; there whenever one is set.
     pub extras: Option<Arc<VifExtras>>,
+    /// Since when its id names this interface in this VRF: what is older and waits is another's.
+    pub since: Generation,
 }
 
 flags!(

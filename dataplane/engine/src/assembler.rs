@@ -1,26 +1,24 @@
 //! Fragments in order (reference dataplane.md section 15.1): nothing is reassembled; a later fragment of a datagram waits
 //! until the head, which alone has the transport header, has passed.
 //!
-//! The head goes at once and leaves its ports in a table of datagrams; what comes later goes at once while they are
-//! there. What comes before waits here, with its frame, until the head comes or [`TIMEOUT`] is over, and is then dropped,
-//! never forwarded. A worker has its own tables, so all fragments of a datagram have to meet on it: those of a workload
-//! come in by one queue, those from tunnels are handed to the worker of their addresses (`decap`).
+//! The head goes at once and is remembered; what comes later goes at once as long as it is. What comes before waits here,
+//! with its frame, until the head comes or [`TIMEOUT`] is over, and is then dropped, never forwarded. A worker has its own
+//! tables, so all fragments of a datagram have to meet on it: those of a workload come in by one queue, those from tunnels
+//! are handed to the worker of their addresses (`decap`).
 //!
 //! Bounds, for each worker: [`Assembler::MOST`] frames wait, or a share of the pool if that is less; half of them for one
-//! VRF, so that one tenant's flood leaves another's fragments alone; a few large frames, which are scarce. The table
-//! remembers [`SETS`] * [`WAYS`] datagrams and forgets the one it heard of least recently.
+//! VRF and a quarter for one source ([`Source`]), so that a flood leaves the fragments of others alone; a few large frames,
+//! which are scarce. The table remembers [`SETS`] * [`WAYS`] datagrams. Where a set is full, who has no less than others
+//! there forgets one of its own, anybody else one of whoever has most.
 //!
 //! The table does not count what arrived, so it does not notice when a datagram is complete: a duplicate would make it
 //! forget too early, and hold what is still to come. An entry ends by age.
 
 use port::{Frame, FramePool};
-use tables::{DropReason, VrfId};
-use wire::protocol;
+use tables::{DropReason, Generation, VifId, VrfId, limits};
 
-use crate::counters::Counters;
 use crate::flow_hash::{Seed, datagram_hash};
-use crate::graph::{Next, Spawned};
-use crate::packet::{Addresses, Fragment, Meta, Packet, Protocol};
+use crate::packet::{Addresses, Meta, Packet, Protocol};
 use crate::worker::Tick;
 
 /// How long a datagram is remembered after its last fragment, and how long a fragment waits for its head.
@@ -61,33 +59,128 @@ impl Datagram {
     }
 }
 
+/// Whom a fragment is charged to: the interface it came in by, or the VRF for whose workloads a tunnel brought it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Vif(VifId),
+    Fabric(VrfId),
+}
+
+impl Source {
+    fn of(meta: &Meta) -> Source {
+        if meta.is_from_fabric() { Source::Fabric(meta.vrf) } else { Source::Vif(meta.rx_vif) }
+    }
+}
+
 /// A datagram whose head has passed.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     datagram: Datagram,
-    /// Source and destination port in one word; 0 where there are none.
-    ports: u32,
+    source: Source,
     heard: Tick,
 }
 
+impl Entry {
+    fn is_over(&self, now: Tick) -> bool {
+        now.0.saturating_sub(self.heard.0) > TIMEOUT
+    }
+}
+
 /// A fragment that waits for its head.
-struct Held {
+pub(crate) struct Held {
     datagram: Datagram,
-    frame: Frame,
-    meta: Meta,
+    pub(crate) frame: Frame,
+    pub(crate) meta: Meta,
+    /// Of the tables that `meta` speaks of.
+    pub(crate) generation: Generation,
     until: Tick,
+}
+
+/// A place for a fragment, and the place behind it in its list: that of its bucket, or of those that are free.
+struct Place {
+    held: Option<Held>,
+    next: u16,
+}
+
+/// First and last place of a bucket's list.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    first: u16,
+    last: u16,
+}
+
+/// The end of a list.
+const NONE: u16 = u16::MAX;
+
+/// How many fragments wait, by whom they are charged to.
+struct Tally {
+    vifs: Box<[u16]>,
+    fabric: Box<[u16]>,
+    vrfs: Box<[u16]>,
+    all: usize,
+    large: usize,
+}
+
+impl Tally {
+    fn new() -> Tally {
+        let zeros = |count| std::iter::repeat_n(0, count).collect();
+        Tally {
+            vifs: zeros(limits::VIFS),
+            fabric: zeros(limits::VRFS),
+            vrfs: zeros(limits::VRFS),
+            all: 0,
+            large: 0,
+        }
+    }
+
+    fn of_source(&mut self, source: Source) -> Option<&mut u16> {
+        match source {
+            Source::Vif(vif) => self.vifs.get_mut(vif.index()),
+            Source::Fabric(vrf) => self.fabric.get_mut(vrf.index()),
+        }
+    }
+
+    /// Whether one more may wait of so many.
+    fn check(&mut self, frame: &Frame, meta: &Meta, limit: usize) -> Result<(), DropReason> {
+        let of_source = self.of_source(Source::of(meta)).map_or(0, |count| usize::from(*count));
+        let of_vrf = self.vrfs.get(meta.vrf.index()).map_or(0, |count| usize::from(*count));
+        if self.all >= limit {
+            Err(DropReason::Fragments)
+        } else if of_vrf * 2 >= limit.max(2) || of_source * 4 >= limit.max(4) {
+            Err(DropReason::FragmentQueueFail)
+        } else if frame.is_large() && self.large * 16 >= limit {
+            Err(DropReason::NoMemory)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn note(&mut self, held: &Held) {
+        self.all += 1;
+        self.large += usize::from(held.frame.is_large());
+        self.of_source(Source::of(&held.meta)).into_iter().for_each(|count| *count += 1);
+        self.vrfs.get_mut(held.meta.vrf.index()).into_iter().for_each(|count| *count += 1);
+    }
+
+    fn forget(&mut self, held: &Held) {
+        self.all = self.all.saturating_sub(1);
+        self.large = self.large.saturating_sub(usize::from(held.frame.is_large()));
+        let less = |count: &mut u16| *count = count.saturating_sub(1);
+        self.of_source(Source::of(&held.meta)).into_iter().for_each(less);
+        self.vrfs.get_mut(held.meta.vrf.index()).into_iter().for_each(less);
+    }
 }
 
 /// One worker's fragments.
 pub(crate) struct Assembler {
     seed: Seed,
     entries: Box<[[Option<Entry>; WAYS]]>,
-    held: Box<[Option<Held>]>,
-    /// The hash of each held fragment's datagram, beside them so that few lines are read for a search.
-    hashes: Box<[u32]>,
-    count: usize,
-    /// How many may wait.
-    limit: usize,
+    places: Box<[Place]>,
+    /// The first free place.
+    free: u16,
+    /// By the hash of the datagram, what waits, in the order in which it came.
+    buckets: Box<[List]>,
+    waiting: Tally,
     /// No fragment has waited too long before this.
     due: Tick,
 }
@@ -95,19 +188,28 @@ pub(crate) struct Assembler {
 impl Assembler {
     /// How many fragments wait at most.
     const MOST: usize = 256;
+    /// Lists of fragments that wait.
+    pub(crate) const BUCKETS: usize = 256;
 
     /// Empty. `frames` are there for `workers`.
     pub(crate) fn new(seed: Seed, frames: usize, workers: usize) -> Assembler {
         let limit = (frames / SHARE / workers.max(1)).min(Assembler::MOST);
-        Assembler {
+        let mut assembler = Assembler {
             seed,
             entries: std::iter::repeat_n([None; WAYS], SETS).collect(),
-            held: std::iter::repeat_with(|| None).take(limit).collect(),
-            hashes: std::iter::repeat_n(0, limit).collect(),
-            count: 0,
-            limit,
+            places: std::iter::repeat_with(|| Place { held: None, next: NONE })
+                .take(limit)
+                .collect(),
+            free: NONE,
+            buckets: std::iter::repeat_n(List { first: NONE, last: NONE }, Assembler::BUCKETS)
+                .collect(),
+            waiting: Tally::new(),
             due: Tick(u64::MAX),
-        }
+        };
+        (0..limit)
+            .filter_map(|place| u16::try_from(place).ok())
+            .for_each(|place| assembler.put_free(place));
+        assembler
     }
 
     /// When something here may have waited too long; `Tick(u64::MAX)` while nothing waits.
@@ -116,15 +218,14 @@ impl Assembler {
         self.due
     }
 
-    /// The ports that the head of a datagram had (source and destination in one word), while it is remembered.
-    pub(crate) fn ports(&mut self, datagram: &Datagram, now: Tick) -> Option<u32> {
-        let set = self.set(datagram)?;
-        let entry = set.iter_mut().flatten().find(|entry| entry.datagram == *datagram)?;
-        if now.0.saturating_sub(entry.heard.0) > TIMEOUT {
-            return None;
-        }
-        entry.heard = now;
-        Some(entry.ports)
+    /// Whether the head of a datagram has passed, and is remembered.
+    pub(crate) fn knows(&mut self, datagram: &Datagram, now: Tick) -> bool {
+        let entry = self.set(datagram).and_then(|set| {
+            set.iter_mut()
+                .flatten()
+                .find(|entry| entry.datagram == *datagram && !entry.is_over(now))
+        });
+        entry.map(|entry| entry.heard = now).is_some()
     }
 
     fn set(&mut self, datagram: &Datagram) -> Option<&mut [Option<Entry>; WAYS]> {
@@ -132,130 +233,137 @@ impl Assembler {
         self.entries.get_mut(index)
     }
 
-    /// Remembers a datagram by its head: instead of itself, of none, or of the one heard of least recently.
-    pub(crate) fn remember(&mut self, datagram: Datagram, packet: &Packet<'_>, now: Tick) {
-        let ports = ports_of(packet);
+    /// Remembers a datagram by its head.
+    pub(crate) fn remember(&mut self, datagram: Datagram, meta: &Meta, now: Tick) {
+        let source = Source::of(meta);
         let Some(set) = self.set(&datagram) else { return };
-        let known = set.iter().position(|e| e.is_some_and(|entry| entry.datagram == datagram));
-        let place = match known {
-            Some(place) => set.get_mut(place),
-            None => set.iter_mut().min_by_key(|entry| entry.map_or(0, |entry| entry.heard.0)),
-        };
+        let place = place_for(set, &datagram, source, now).and_then(|place| set.get_mut(place));
         if let Some(place) = place {
-            *place = Some(Entry { datagram, ports, heard: now });
+            *place = Some(Entry { datagram, source, heard: now });
         }
     }
 
-    /// Keeps a fragment until its head comes.
+    /// Keeps a fragment, of which `meta` says what the tables of this generation do, until its head comes.
     ///
     /// # Errors
-    /// The frame again, and why it cannot wait: too many wait (`Fragments`), too many of its VRF
+    /// The frame again, and why it cannot wait: too many wait (`Fragments`), too many of its VRF or source
     /// (`FragmentQueueFail`), too many large ones (`NoMemory`).
     pub(crate) fn hold(
         &mut self,
         frame: Frame,
         meta: &Meta,
         datagram: Datagram,
-        now: Tick,
+        (now, generation): (Tick, Generation),
     ) -> Result<(), (Frame, DropReason)> {
-        if self.count == self.limit {
-            return Err((frame, DropReason::Fragments));
+        if let Err(reason) = self.waiting.check(&frame, meta, self.places.len()) {
+            return Err((frame, reason));
         }
-        let of_vrf = self.held.iter().flatten().filter(|held| held.meta.vrf == meta.vrf).count();
-        if of_vrf * 2 >= self.limit.max(2) {
-            return Err((frame, DropReason::FragmentQueueFail));
-        }
-        let large = |held: &&Held| held.frame.is_large();
-        if frame.is_large() && self.held.iter().flatten().filter(large).count() * 16 >= self.limit {
-            return Err((frame, DropReason::NoMemory));
-        }
-        let hash = datagram.hash(self.seed);
         let until = Tick(now.0.saturating_add(TIMEOUT));
-        for (place, known) in self.held.iter_mut().zip(&mut self.hashes) {
-            if place.is_none() {
-                *place = Some(Held { datagram, frame, meta: meta.clone(), until });
-                *known = hash;
-                self.count += 1;
-                self.due = self.due.min(until);
-                return Ok(());
-            }
-        }
-        // Not reached: there are as many places as the limit says.
-        Err((frame, DropReason::Fragments))
+        let free = self.free;
+        let Some(place) = self.places.get_mut(usize::from(free)) else {
+            return Err((frame, DropReason::Fragments));
+        };
+        let held = Held { datagram, frame, meta: meta.clone(), generation, until };
+        self.waiting.note(&held);
+        self.free = std::mem::replace(&mut place.next, NONE);
+        place.held = Some(held);
+        self.append(free, datagram.hash(self.seed) as usize % Assembler::BUCKETS);
+        self.due = self.due.min(until);
+        Ok(())
     }
 
-    /// Sends what waits for this datagram on, behind the burst, in the order in which it came.
-    pub(crate) fn release(
-        &mut self,
-        datagram: &Datagram,
-        spawned: &mut Spawned,
-        counters: &Counters,
-        pool: &mut FramePool,
-    ) {
-        if self.count == 0 {
-            return;
+    /// The first that waits for this datagram, no longer here.
+    pub(crate) fn release(&mut self, datagram: &Datagram) -> Option<Held> {
+        if self.waiting.all == 0 {
+            return None;
         }
-        let hash = datagram.hash(self.seed);
-        loop {
-            let places = self.held.iter_mut().zip(&self.hashes);
-            let waiting = places
-                .filter(|(held, known)| {
-                    **known == hash && held.as_ref().is_some_and(|held| held.datagram == *datagram)
-                })
-                .map(|(held, _)| held)
-                .min_by_key(|held| held.as_ref().map(|held| held.until));
-            let Some(held) = waiting.and_then(Option::take) else { return };
-            self.count -= 1;
-            counters.released();
-            let next = onward(&held.meta);
-            if let Err(frame) = spawned.push(held.frame, held.meta.clone(), next) {
-                counters.dropped(held.meta.rx_vif, held.meta.vrf, DropReason::NoMemory);
-                pool.give(frame);
-            }
-        }
+        let bucket = datagram.hash(self.seed) as usize % Assembler::BUCKETS;
+        self.take(bucket, |held| held.datagram == *datagram)
     }
 
-    /// Drops what has waited too long.
-    #[cold]
-    pub(crate) fn expire(&mut self, counters: &Counters, pool: &mut FramePool, now: Tick) {
-        let mut next = Tick(u64::MAX);
-        for place in &mut self.held {
-            match place.take_if(|held| held.until <= now) {
-                Some(Held { frame, meta, .. }) => {
-                    self.count -= 1;
-                    counters.released();
-                    counters.dropped(meta.rx_vif, meta.vrf, DropReason::NoFragEntry);
-                    pool.give(frame);
-                }
-                None => next = next.min(place.as_ref().map_or(next, |held| held.until)),
-            }
-        }
-        self.due = if self.count == 0 { next } else { next.max(Tick(now.0.saturating_add(PACE))) };
+    /// One of a bucket that has waited too long, no longer here.
+    pub(crate) fn expire(&mut self, bucket: usize, now: Tick) -> Option<Held> {
+        self.take(bucket, |held| held.until <= now)
+    }
+
+    /// Notes when there is something to expire, once all buckets have been asked.
+    pub(crate) fn plan(&mut self, now: Tick) {
+        let left = self.places.iter().filter_map(|place| Some(place.held.as_ref()?.until)).min();
+        let pace = Tick(now.0.saturating_add(PACE));
+        self.due = left.map_or(Tick(u64::MAX), |until| until.max(pace));
     }
 
     /// Gives all frames home.
     pub(crate) fn close(&mut self, pool: &mut FramePool) {
-        for held in self.held.iter_mut().filter_map(Option::take) {
-            pool.give(held.frame);
+        for bucket in 0..self.buckets.len() {
+            while let Some(held) = self.take(bucket, |_| true) {
+                pool.give(held.frame);
+            }
         }
-        (self.count, self.due) = (0, Tick(u64::MAX));
+        self.due = Tick(u64::MAX);
+    }
+
+    fn put_free(&mut self, place: u16) {
+        if let Some(freed) = self.places.get_mut(usize::from(place)) {
+            freed.next = std::mem::replace(&mut self.free, place);
+        }
+    }
+
+    /// Puts a place at the end of a bucket's list.
+    fn append(&mut self, place: u16, bucket: usize) {
+        let Some(list) = self.buckets.get_mut(bucket) else { return };
+        let last = std::mem::replace(&mut list.last, place);
+        match self.places.get_mut(usize::from(last)) {
+            Some(before) => before.next = place,
+            None => list.first = place,
+        }
+    }
+
+    /// Takes the first of a bucket that is wanted.
+    fn take(&mut self, bucket: usize, wanted: impl Fn(&Held) -> bool) -> Option<Held> {
+        let list = self.buckets.get_mut(bucket)?;
+        let (mut before, mut at) = (NONE, list.first);
+        let (held, next) = loop {
+            let place = self.places.get_mut(usize::from(at))?;
+            if let Some(held) = place.held.take_if(|held| wanted(held)) {
+                break (held, place.next);
+            }
+            (before, at) = (at, place.next);
+        };
+        match self.places.get_mut(usize::from(before)) {
+            Some(before) => before.next = next,
+            None => list.first = next,
+        }
+        if next == NONE {
+            list.last = before;
+        }
+        self.put_free(at);
+        self.waiting.forget(&held);
+        Some(held)
     }
 }
 
-/// Where a fragment goes that need not wait (any longer).
-pub(crate) fn onward(meta: &Meta) -> Next {
-    if meta.is_from_fabric() { Next::NextHop } else { Next::Bridge }
-}
-
-/// Source and destination port of a head in one word; 0 where there are none.
-fn ports_of(packet: &Packet<'_>) -> u32 {
-    let has_ports =
-        matches!(packet.meta.ip_protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
-    let transport = packet.frame.data().get(usize::from(packet.meta.transport)..);
-    match transport.and_then(|bytes| bytes.first_chunk()) {
-        Some(ports) if has_ports && packet.meta.fragment == Fragment::Head => {
-            u32::from_be_bytes(*ports)
-        }
-        _ => 0,
+/// Where in its set a datagram is remembered: where it is already, in a place that is free, or instead of one of its own
+/// source if that has no less than others, else of the source that has most; of those the one heard of least recently.
+fn place_for(
+    set: &[Option<Entry>; WAYS],
+    datagram: &Datagram,
+    source: Source,
+    now: Tick,
+) -> Option<usize> {
+    let known = |entry: &Option<Entry>| entry.is_some_and(|entry| entry.datagram == *datagram);
+    let free = |entry: &Option<Entry>| entry.is_none_or(|entry| entry.is_over(now));
+    if let Some(place) = set.iter().position(known).or_else(|| set.iter().position(free)) {
+        return Some(place);
     }
+    let of = |source: Source| set.iter().flatten().filter(|entry| entry.source == source).count();
+    let most = set.iter().flatten().map(|entry| of(entry.source)).max()?;
+    // Taking one of another's would leave that one with less than its taker.
+    let own = of(source) != 0 && of(source) + 1 >= most;
+    let loses = |entry: &Entry| {
+        if own { entry.source == source } else { of(entry.source) == most }
+    };
+    let places = set.iter().enumerate().filter_map(|(place, entry)| Some((place, (*entry)?)));
+    let losers = places.filter(|(_, entry)| loses(entry));
+    losers.min_by_key(|(_, entry)| entry.heard.0).map(|(place, _)| place)
 }

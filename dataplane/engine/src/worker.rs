@@ -141,7 +141,7 @@ impl Worker {
         };
         self.graph.begin();
         if cx.assembler.due() <= now {
-            cx.assembler.expire(cx.counters, cx.pool, now);
+            node::expire(&mut cx);
         }
         let mut load = Load { burst: &mut self.burst, origins: &mut self.origins };
         let handed_over = take_parcels(&mut cx, &mut self.graph, &mut load, &mut self.inbox);

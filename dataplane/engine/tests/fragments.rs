@@ -6,7 +6,7 @@ mod site;
 use std::net::Ipv6Addr;
 
 use site::*;
-use tables::{DropReason, VifId};
+use tables::{DropReason, Key, NhFamily, Object, Op, Owner, VifId, VifKind};
 use wire::Ipv6;
 
 const SECOND: u64 = 1_000_000_000;
@@ -224,6 +224,160 @@ fn h13_a_flood_of_heads_forgets_the_oldest_and_holds_nothing() {
         assert_eq!(outcome.on(VIF3).len(), 5000);
         let recent = piece(9, 4999, 6, false, 16);
         assert_eq!(site.exchange(&[(FABRIC, &recent)]).on(VIF3).len(), 1);
+    });
+}
+
+/// A frame from the workload behind vif3 or vif4.
+fn from(source: wire::Mac, ip: Vec<u8>) -> Vec<u8> {
+    [&wire::Mac::GATEWAY.0[..], &source.0, &[8, 0], &ip].concat()
+}
+
+#[test]
+fn point_18_what_waited_is_resolved_anew_when_the_tables_have_changed() {
+    each(|site| {
+        let (tail, head) = (piece(9, 1, 6, false, 16), piece(9, 1, 0, true, 48));
+        // An unrelated change, and another way to the same workload.
+        for change in [
+            route(RED, "10.10.9.0/24", 40, Some(9)),
+            nh(20, NhFamily::Inet, RED, to_workload(VIF3, MAC4)),
+        ] {
+            site.pass(3 * SECOND);
+            assert_eq!(site.exchange(&[(FABRIC, &tail)]).count(), 0);
+            site.put([change]);
+            let outcome = site.exchange(&[(FABRIC, &head)]);
+            outcome.expect_drops(&[]);
+            assert_eq!(outcome.on(VIF3).len(), 2);
+            assert_eq!(outcome.on(VIF3)[0][..6], outcome.on(VIF3)[1][..6], "the same way");
+            assert_eq!(outcome.on(VIF3)[1][14..], tail[46..], "unchanged");
+        }
+        // The label is another workload's in the same VRF by now, and the next hop another's.
+        site.pass(3 * SECOND);
+        assert_eq!(site.exchange(&[(FABRIC, &tail)]).count(), 0);
+        site.put([label(20, 21), nh(20, NhFamily::Inet, OVERLAY, to_workload(VIF3, MAC3))]);
+        let outcome = site.exchange(&[(FABRIC, &head)]);
+        assert_eq!((outcome.on(VIF3).len(), outcome.on(VIF4).len()), (0, 2));
+        // And another tenant's.
+        site.pass(3 * SECOND);
+        assert_eq!(site.exchange(&[(FABRIC, &tail)]).count(), 0);
+        site.put([label(20, 20), label(22, 21)]);
+        let head = mpls_over_udp(22, 64, &inner(9, 3, 1, 0, true, 48));
+        let outcome = site.exchange(&[(FABRIC, &head)]);
+        assert_eq!((outcome.on(VIF3).len(), outcome.on(VIF4).len()), (0, 1));
+        assert_eq!(site.counters.held(), 1, "its label names another VRF: its head is not there");
+        site.pass(3 * SECOND);
+        site.exchange(&[]).expect_drops(&[(DropReason::NoFragEntry, 1)]);
+    });
+}
+
+#[test]
+fn point_18_frames_under_a_vni_are_resolved_anew_too() {
+    each(|site| {
+        let frame = |ip: Vec<u8>| [&MAC3.0[..], &MAC9.0, &[8, 0], &ip].concat();
+        let tail = vxlan(5001, &frame(inner(9, 3, 1, 6, false, 16)));
+        let head = vxlan(5001, &frame(inner(9, 3, 1, 0, true, 48)));
+        assert_eq!(site.exchange(&[(FABRIC, &tail)]).count(), 0);
+        site.put([bridge(RED, MAC3, 31, None)]);
+        let outcome = site.exchange(&[(FABRIC, &head)]);
+        outcome.expect_drops(&[]);
+        assert_eq!(outcome.on(VIF4).len(), 2);
+        assert_eq!(outcome.on(VIF4)[1], frame(inner(9, 3, 1, 6, false, 16)));
+    });
+}
+
+#[test]
+fn point_19_what_waited_of_an_interface_that_was_replaced_is_dropped() {
+    each(|site| {
+        let last = site.workers.len() - 1;
+        let (tail, head) = (inner(3, 9, 5, 6, false, 16), inner(3, 9, 5, 0, true, 48));
+        let (tail, head) = (from(MAC3, tail), from(MAC3, head));
+        assert_eq!(site.exchange(&[(VIF3, &tail)]).count(), 0);
+        let again = vif(VIF3, "tap3", VifKind::Virtual, RED, wire::Mac::GATEWAY);
+        site.apply([Op::Delete(Key::Vif(VIF3))], Owner::Agent);
+        site.put([again.clone()]);
+        let outcome = site.exchange(&[(VIF3, &head)]);
+        outcome.expect_drops(&[(DropReason::InvalidIf, 1)]);
+        assert_eq!(outcome.on(FABRIC).len(), 1);
+        // A change that leaves it what it is.
+        site.pass(3 * SECOND);
+        assert_eq!(site.exchange(&[(VIF3, &tail)]).count(), 0);
+        let Object::Vif(mut changed) = again else { unreachable!() };
+        changed.mtu = 1400;
+        site.put([Object::Vif(changed.clone())]);
+        assert_eq!(site.exchange(&[(VIF3, &head)]).on(FABRIC).len(), 2);
+        // Into another VRF.
+        site.pass(3 * SECOND);
+        assert_eq!(site.exchange(&[(VIF3, &tail)]).count(), 0);
+        changed.vrf = OVERLAY;
+        site.put([Object::Vif(changed)]);
+        let from_red = mpls_over_udp(20, 64, &inner(3, 9, 5, 0, true, 48));
+        let outcome = site.exchange(&[(FABRIC, &from_red)]);
+        assert!(last > 0 || outcome.drops.get(DropReason::InvalidIf) == 1, "{outcome:?}");
+        site.pass(3 * SECOND);
+        site.exchange(&[]);
+        assert_eq!(site.counters.held(), 0);
+    });
+}
+
+#[test]
+fn h13_one_interface_holds_a_quarter_and_its_neighbour_in_the_network_finds_room() {
+    let mut site = Site::new(1);
+    let tails: Vec<Vec<u8>> =
+        (0..300).map(|id| from(MAC3, inner(3, 9, id, 6, false, 16))).collect();
+    site.send(VIF3, &tails).expect_drops(&[(DropReason::FragmentQueueFail, 236)]);
+    assert_eq!(site.counters.held(), 64);
+    let (tail, head) = (inner(4, 9, 5, 6, false, 16), inner(4, 9, 5, 0, true, 48));
+    assert_eq!(site.exchange(&[(VIF4, &from(MAC4, tail))]).drops.total(), 0);
+    assert_eq!(site.exchange(&[(VIF4, &from(MAC4, head))]).on(FABRIC).len(), 2);
+    // What tunnels bring for the same network, too.
+    assert_eq!(site.exchange(&[(FABRIC, &piece(9, 1, 6, false, 16))]).drops.total(), 0);
+    assert_eq!(site.exchange(&[(FABRIC, &piece(9, 1, 0, true, 48))]).on(VIF3).len(), 2);
+    assert_eq!(site.counters.held(), 64);
+    // Its own heads let go of them, and it has room again.
+    let heads: Vec<Vec<u8>> = (0..300).map(|id| from(MAC3, inner(3, 9, id, 0, true, 48))).collect();
+    assert_eq!(site.send(VIF3, &heads).on(FABRIC).len(), 364);
+    assert_eq!(site.counters.held(), 0);
+    site.pass(3 * SECOND);
+    site.send(VIF3, &tails).expect_drops(&[(DropReason::FragmentQueueFail, 236)]);
+    site.close();
+}
+
+#[test]
+fn h13_a_flood_of_heads_from_one_source_leaves_what_others_have_remembered() {
+    each(|site| {
+        let mine: Vec<(VifId, Vec<u8>)> = (0..8)
+            .flat_map(|id| {
+                let head = |from, to| inner(from, to, id, 0, true, 48);
+                [(VIF4, from(MAC4, head(4, 9))), (FABRIC, mpls_over_udp(21, 64, &head(9, 4)))]
+            })
+            .collect();
+        for (vif, head) in &mine {
+            assert_eq!(site.exchange(&[(*vif, head)]).count(), 1);
+        }
+        let flood: Vec<Vec<u8>> =
+            (0..5000).map(|id| from(MAC3, inner(3, 9, id, 0, true, 48))).collect();
+        assert_eq!(site.send(VIF3, &flood).on(FABRIC).len(), 5000);
+        for id in 0..8 {
+            let tail = |from, to| inner(from, to, id, 6, false, 16);
+            assert_eq!(site.exchange(&[(VIF4, &from(MAC4, tail(4, 9)))]).count(), 1, "{id}");
+            let tail = mpls_over_udp(21, 64, &tail(9, 4));
+            assert_eq!(site.exchange(&[(FABRIC, &tail)]).count(), 1, "{id}");
+        }
+    });
+}
+
+#[test]
+fn what_waits_too_long_is_in_the_drop_log() {
+    each(|site| {
+        let tail = piece(9, 1, 6, false, 16);
+        site.exchange(&[(FABRIC, &tail)]);
+        site.pass(3 * SECOND);
+        site.exchange(&[]).expect_drops(&[(DropReason::NoFragEntry, 1)]);
+        let logged: Vec<_> = (0..site.workers.len())
+            .flat_map(|worker| site.counters.drop_log(worker))
+            .filter(|drop| drop.reason == DropReason::NoFragEntry)
+            .collect();
+        assert_eq!(logged.len(), 1);
+        assert_eq!(logged[0].bytes[..], tail[..logged[0].bytes.len()], "as it came in");
     });
 }
 

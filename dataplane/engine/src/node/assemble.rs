@@ -2,11 +2,13 @@
 //! known, and waits otherwise (reference dataplane.md section 15.1).
 
 use port::Frame;
-use tables::DropReason;
+use tables::{DropReason, Generation};
 
-use crate::assembler::{Datagram, onward};
+use super::decap;
+use crate::assembler::{Assembler, Datagram, Held};
 use crate::graph::{Cx, End, Next, Node, NodeId};
-use crate::packet::{Fragment, Meta, Packet};
+use crate::inspect;
+use crate::packet::{Fragment, Meta, Packet, Spread};
 
 /// Has no state: what is held is the worker's.
 #[derive(Default)]
@@ -21,17 +23,85 @@ impl Node for Assemble {
         match packet.meta.fragment {
             Fragment::Whole => {}
             Fragment::Head => {
-                cx.assembler.remember(datagram, packet, cx.now);
-                cx.assembler.release(&datagram, cx.spawned, cx.counters, cx.pool);
+                cx.assembler.remember(datagram, packet.meta, cx.now);
+                while let Some(held) = cx.assembler.release(&datagram) {
+                    go_on(cx, held);
+                }
             }
             Fragment::Later => {
-                if cx.assembler.ports(&datagram, cx.now).is_none() {
+                if !cx.assembler.knows(&datagram, cx.now) {
                     return Next::Hold;
                 }
             }
         }
         onward(packet.meta)
     }
+}
+
+/// Where a fragment goes that need not wait (any longer).
+fn onward(meta: &Meta) -> Next {
+    if meta.is_from_fabric() { Next::NextHop } else { Next::Bridge }
+}
+
+/// Sends what has waited on, behind the burst.
+fn go_on(cx: &mut Cx<'_>, held: Held) {
+    let Held { mut frame, mut meta, generation, .. } = held;
+    cx.counters.released();
+    let next = if generation == cx.fib.generation() {
+        Ok(onward(&meta))
+    } else {
+        look_again(cx, &mut Packet { frame: &mut frame, meta: &mut meta }, generation)
+    };
+    let from = (meta.rx_vif, meta.vrf, meta.nh);
+    let sent = match next {
+        Ok(next) => cx.spawned.push(frame, meta, next).map_err(|it| (it, DropReason::NoMemory)),
+        Err(reason) => Err((frame, reason)),
+    };
+    if let Err((frame, reason)) = sent {
+        cx.drop_frame(frame, from, reason);
+    }
+}
+
+/// Where a fragment goes that waited while the tables changed: what its label or VNI named then may be another tenant's
+/// by now, so it is decapsulated once more (points 18 and 19).
+///
+/// # Errors
+/// `InvalidIf` when its interface is gone, was replaced, or belongs elsewhere; `InvalidNh` when the outer headers are not
+/// there any longer.
+#[cold]
+fn look_again(
+    cx: &Cx<'_>,
+    packet: &mut Packet<'_>,
+    generation: Generation,
+) -> Result<Next, DropReason> {
+    let vif = cx.fib.vif(packet.meta.rx_vif).filter(|vif| vif.since <= generation);
+    let vif = vif.ok_or(DropReason::InvalidIf)?;
+    if !packet.meta.is_from_fabric() {
+        // A VRF by VLAN is not looked for again.
+        return if vif.vrf == packet.meta.vrf {
+            Ok(Next::Bridge)
+        } else {
+            Err(DropReason::InvalidIf)
+        };
+    }
+    decap::restore(packet).ok_or(DropReason::InvalidNh)?;
+    packet.meta.vrf = vif.vrf;
+    packet.meta.network = 0;
+    packet.meta.spread = Spread::Done;
+    inspect::ethernet(packet, DropReason::InvalidNh)?;
+    Ok(Next::Decap)
+}
+
+/// Drops what has waited for too long.
+#[cold]
+pub(crate) fn expire(cx: &mut Cx<'_>) {
+    for bucket in 0..Assembler::BUCKETS {
+        while let Some(Held { frame, meta, .. }) = cx.assembler.expire(bucket, cx.now) {
+            cx.counters.released();
+            cx.drop_frame(frame, (meta.rx_vif, meta.vrf, meta.nh), DropReason::NoFragEntry);
+        }
+    }
+    cx.assembler.plan(cx.now);
 }
 
 /// Where later fragments wait.
@@ -50,14 +120,14 @@ impl End for Hold {
         let mut meta = meta.clone();
         let datagram = Datagram::of(&Packet { frame: &mut frame, meta: &mut meta });
         // The head may have come in the same burst, behind it.
-        if cx.assembler.ports(&datagram, cx.now).is_some() {
+        if cx.assembler.knows(&datagram, cx.now) {
             let next = onward(&meta);
             return cx
                 .spawned
                 .push(frame, meta, next)
                 .map_err(|frame| (frame, DropReason::NoMemory));
         }
-        cx.assembler.hold(frame, &meta, datagram, cx.now)?;
+        cx.assembler.hold(frame, &meta, datagram, (cx.now, cx.fib.generation()))?;
         cx.counters.held();
         Ok(())
     }

@@ -18,7 +18,7 @@ mod tunnel_error;
 mod vif_rx;
 mod vif_tx;
 
-pub(crate) use assemble::{Assemble, Hold};
+pub(crate) use assemble::{Assemble, Hold, expire};
 pub(crate) use bridge::Bridge;
 pub(crate) use control::Control;
 pub(crate) use decap::Decap;
