@@ -100,10 +100,25 @@ impl Cx<'_> {
         if self.fib.vif(vif).is_none_or(|vif| vif.kind != VifKind::VirtualVlan) {
             frame.rewind();
         }
+        self.log_drop(&frame, (vif, vrf, next_hop), reason);
+        self.pool.give(frame);
+    }
+
+    /// The same for a packet that has no frame of its own, or not yet: `frame` shows what it was part of.
+    pub(crate) fn drop_part(&self, frame: &Frame, (vif, vrf): (VifId, VrfId), reason: DropReason) {
+        self.counters.dropped(vif, vrf, reason);
+        self.log_drop(frame, (vif, vrf, NhId(0)), reason);
+    }
+
+    fn log_drop(
+        &self,
+        frame: &Frame,
+        (vif, vrf, next_hop): (VifId, VrfId, NhId),
+        reason: DropReason,
+    ) {
         let (at, generation) = (self.now, self.fib.generation());
         let drop = drop_log::Drop { at, generation, reason, vif, vrf, next_hop };
         self.counters.log().write(drop, frame.data());
-        self.pool.give(frame);
     }
 
     /// Whether an interface may cause one more of these now.
@@ -142,11 +157,21 @@ pub(crate) struct Spawned {
 }
 
 impl Spawned {
-    /// How many wait at most: replication to all members of a large tree, for a few packets of a burst.
-    const MOST: usize = 4096;
+    /// How many wait at most.
+    const MOST: usize = Spawned::FLOODED + Spawned::RESERVE;
+    /// With so many waiting trees get no more copies: replication to all members of a large tree, for a few packets of a
+    /// burst.
+    const FLOODED: usize = 4096;
+    /// What is left to all else: fragments, traps and errors of the other packets of the burst.
+    const RESERVE: usize = 1024;
 
     pub(crate) fn new() -> Spawned {
         Spawned { waiting: VecDeque::with_capacity(Spawned::MOST) }
+    }
+
+    /// Whether there is no room for another copy of a tree's.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.waiting.len() >= Spawned::FLOODED
     }
 
     /// How many more may wait.

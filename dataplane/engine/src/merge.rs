@@ -190,7 +190,7 @@ fn release(cx: &mut Cx<'_>, at: usize) {
         Err((frame, reason)) => {
             for _ in 0..packets {
                 cx.counters.send_error(exit.counted);
-                cx.counters.dropped(from.0, from.1, reason);
+                cx.drop_part(&frame, from, reason);
             }
             cx.pool.give(frame);
         }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use port::{Frame, Segmentation, Train};
-use tables::{DropReason, VifId, VrfId};
+use tables::{DropReason, NhId, VifId, VrfId};
 use wire::checksum::{self, Sum, Transport};
 use wire::{Ipv4, Ipv6, Tcp, Udp, ethernet_payload, ethertype, protocol};
 
@@ -40,25 +40,25 @@ pub(crate) fn refused(
     let (mut sent, mut bytes) = (0, 0);
     for index in 0..cut.count {
         let length = cut.length(index);
-        let made = cx.pool.take_for(length).ok_or(DropReason::NoMemory);
-        let outcome = made.and_then(|mut segment| {
-            if cut.make(index, frame.data(), &mut segment).is_none() {
-                cx.pool.give(segment);
-                return Err(DropReason::NoMemory);
+        let made = cx.pool.take_for(length).and_then(|mut segment| {
+            if cut.make(index, frame.data(), &mut segment).is_some() {
+                return Some(segment);
             }
-            cx.ports.send_own(segment, exit.vif).map_err(|(segment, reason)| {
-                cx.pool.give(segment);
-                reason
-            })
+            cx.pool.give(segment);
+            None
         });
-        match outcome {
-            Ok(()) => {
+        match made.map(|segment| cx.ports.send_own(segment, exit.vif)) {
+            Some(Ok(())) => {
                 sent += 1;
                 bytes += length as u64;
             }
-            Err(reason) => {
+            Some(Err((segment, reason))) => {
                 cx.counters.send_error(exit.counted);
-                cx.counters.dropped(from.0, from.1, reason);
+                cx.drop_frame(segment, (from.0, from.1, NhId(0)), reason);
+            }
+            None => {
+                cx.counters.send_error(exit.counted);
+                cx.drop_part(&frame, from, DropReason::NoMemory);
             }
         }
     }

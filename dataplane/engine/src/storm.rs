@@ -1,11 +1,12 @@
 //! Storms: how much of what is copied, flooded or punted one interface may cause (design decision 13).
 //!
-//! A token bucket for each interface and [`Storm`], in the worker that receives from the interface. A bucket is one
+//! A token bucket for each interface and [`Storm`], in the worker that receives from the interface; and one for each VRF,
+//! for what tunnels bring for the agent: an uplink carries all tenants of all nodes, and the underlay's own. A bucket is one
 //! word: the time at which it would be full again. A packet moves it on by the price of a token, and is one too many
 //! when that lies further ahead than a full bucket's worth. So there is nothing to refill, an interface never heard of
 //! costs no memory (the words are zero), and time is read once a turn.
 
-use tables::{VifId, limits};
+use tables::{VifId, VrfId, limits};
 
 use crate::worker::Tick;
 
@@ -100,6 +101,8 @@ pub(crate) struct Storms {
     prices: [Price; KINDS],
     /// When each bucket is full again, in ticks.
     full_at: Box<[[u64; KINDS]]>,
+    /// The same of what tunnels bring for the agent, by VRF.
+    punts: Box<[u64]>,
 }
 
 impl Storms {
@@ -109,21 +112,34 @@ impl Storms {
         Storms {
             prices: [broadcast, unknown_unicast, arp, punt, icmp, learn].map(Price::of),
             full_at: std::iter::repeat_n([0; KINDS], limits::VIFS).collect(),
+            punts: std::iter::repeat_n(0, limits::VRFS).collect(),
         }
     }
 
     /// Takes a token of the interface's bucket; `false` when there is none.
     pub(crate) fn admit(&mut self, vif: VifId, storm: Storm, now: Tick) -> bool {
         let kind = storm as usize;
-        let Some(price) = self.prices.get(kind).filter(|price| price.packet != 0) else {
+        let Some(price) = self.prices.get(kind) else { return true };
+        let full_at = self.full_at.get_mut(vif.index()).and_then(|row| row.get_mut(kind));
+        full_at.is_none_or(|full_at| price.charge(full_at, now))
+    }
+
+    /// The same for a packet that a tunnel brought into a VRF, and that is for the agent.
+    pub(crate) fn admit_punt(&mut self, vrf: VrfId, now: Tick) -> bool {
+        let Some(price) = self.prices.get(Storm::Punt as usize) else { return true };
+        let full_at = self.punts.get_mut(vrf.index());
+        full_at.is_none_or(|full_at| price.charge(full_at, now))
+    }
+}
+
+impl Price {
+    /// Takes a token; `false` when there is none. A price of nothing is always paid.
+    fn charge(&self, full_at: &mut u64, now: Tick) -> bool {
+        if self.packet == 0 {
             return true;
-        };
-        let Some(full_at) = self.full_at.get_mut(vif.index()).and_then(|row| row.get_mut(kind))
-        else {
-            return true;
-        };
-        let next = (*full_at).max(now.0).saturating_add(price.packet);
-        let admitted = next - now.0 <= price.ahead;
+        }
+        let next = (*full_at).max(now.0).saturating_add(self.packet);
+        let admitted = next - now.0 <= self.ahead;
         if admitted {
             *full_at = next;
         }

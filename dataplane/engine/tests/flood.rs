@@ -512,6 +512,35 @@ fn without_frames_for_the_copies_the_original_is_what_is_lost() {
 }
 
 #[test]
+fn broadcasts_into_a_large_tree_leave_room_for_what_others_cause_in_the_same_burst() {
+    let mut site = Site::with_frames(1, 8192);
+    let many: Vec<Far> = (0..100).map(|n| far(2 + n % 3, UDP, 100 + u32::from(n))).collect();
+    Tree { evpn: many, ..Tree::default() }.plant(&mut site);
+    // The other's fragment waits for its head, which comes behind the broadcasts.
+    let piece = |more: bool, offset: u8| {
+        let mut packet = udp(MAC4, 4, 3, (1, 2), &[7; 40]);
+        packet[20..22].copy_from_slice(&[if more { 0x20 } else { 0 }, offset]);
+        let (mut header, _) = etherparse::Ipv4Header::from_slice(&packet[14..]).unwrap();
+        header.header_checksum = header.calc_header_checksum();
+        packet[14..34].copy_from_slice(&header.to_bytes());
+        packet
+    };
+    assert_eq!(site.exchange(&[(VIF4, &piece(false, 6))]).count(), 0);
+    assert_eq!(site.counters.held(), 1);
+    let broadcast = frame(Mac::BROADCAST, MAC3);
+    let mut burst: Vec<(VifId, &[u8])> = vec![(VIF3, &broadcast); 60];
+    let head = piece(true, 0);
+    burst.push((VIF4, &head));
+    let outcome = site.exchange(&burst);
+    let lost = outcome.drops.get(DropReason::McastCloneFail);
+    assert!(lost > 0, "more than may wait: {:?}", outcome.drops);
+    assert_eq!(lost + outcome.drops.get(DropReason::ClonedOriginal), 60);
+    assert_eq!(outcome.drops.total(), 60, "nothing of the other's: {:?}", outcome.drops);
+    assert_eq!((outcome.on(VIF3).len(), site.counters.held()), (2, 0));
+    site.close();
+}
+
+#[test]
 fn h10_all_copies_have_one_source_port_that_the_inner_frame_decides() {
     each(|site| {
         let tree = Tree {

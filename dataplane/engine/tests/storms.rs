@@ -103,6 +103,34 @@ fn neighbour_discovery_to_groups_counts_as_arp() {
 }
 
 #[test]
+fn what_a_tunnel_brings_for_the_agent_is_charged_to_its_vrf_and_leaves_the_underlay_its_own() {
+    each(|site| {
+        // To an address that the host is asked to resolve, in one VRF and in another.
+        site.put([
+            nh(55, tables::NhFamily::Inet, RED, tables::NextHopKind::Translate(RED)),
+            label(55, 55),
+            route(OVERLAY, "10.10.1.99/32", 54, None),
+        ]);
+        let to_agent = |label| mpls_over_udp(label, 64, &ping(MAC9, 9, 99)[14..]);
+        let flood = vec![(FABRIC, to_agent(55)); 300];
+        let reason = DropReason::StormPunt;
+        assert_eq!(dropped(site, LATER, &flood, reason), 100);
+        assert_eq!(dropped(site, LATER, &flood, reason), 300);
+        assert_eq!(dropped(site, LATER, &vec![(FABRIC, to_agent(52)); 200], reason), 0);
+        // An ICMP error about a tunnel of this node.
+        let about = &mpls_over_gre(20, 64, b"inner")[14..42];
+        let mut error = Vec::new();
+        let icmp = [&[3, 1, 0, 0, 0, 0, 0, 0], about].concat();
+        etherparse::PacketBuilder::ethernet2(REMOTE_MAC.0, UPLINK_MAC.0)
+            .ipv4(endpoint(7).octets(), endpoint(1).octets(), 64)
+            .write(&mut error, etherparse::IpNumber::ICMP, &icmp)
+            .unwrap();
+        let underlay = vec![(FABRIC, error); 201];
+        assert_eq!(dropped(site, LATER, &underlay, reason), 1, "a bucket of its own");
+    });
+}
+
+#[test]
 fn what_comes_out_of_a_tunnel_was_limited_where_it_began() {
     each(|site| {
         let flood = vec![(FABRIC, vxlan(5001, &group(Mac::BROADCAST))); 1000];

@@ -154,8 +154,14 @@ impl Frame {
     /// Takes back what was pulled off the front since the packet was received; how many bytes that is. They are as they
     /// were unless something was pushed over them.
     pub fn rewind(&mut self) -> usize {
-        let pulled = self.headroom().saturating_sub(usize::from(HEADROOM));
+        let pulled = usize::from(self.pulled());
         if self.push(pulled).is_ok() { pulled } else { 0 }
+    }
+
+    /// Bytes between where an empty frame starts and where this one does.
+    fn pulled(&self) -> u16 {
+        let usual = if self.is_large() { LARGE_HEADROOM } else { HEADROOM };
+        self.window.start().saturating_sub(usual)
     }
 
     /// Cuts the packet to at most `length` bytes.
@@ -200,17 +206,33 @@ impl Frame {
         Ok(())
     }
 
-    /// Makes the packet a copy of another, headroom and what is noted of a train included; `false` if its chunk is too
-    /// small.
+    /// Makes the packet a copy of another, headroom, what [`Frame::rewind`] takes back and what is noted of a train
+    /// included; `false` if its chunk is too small.
     pub(crate) fn imitate(&mut self, other: &Frame) -> bool {
         let fits = self.window.set(other.window.start(), other.window.length());
         if fits {
             self.data_mut().copy_from_slice(other.data());
+            let pulled = other.pulled().min(self.pulled());
+            if pulled != 0 {
+                self.imitate_front(other, pulled);
+            }
             if let (Some(to), Some(from)) = (self.window.note_mut(), other.window.note()) {
                 *to = *from;
             }
         }
         fits
+    }
+
+    /// Copies the bytes in front of a packet that starts where this one does.
+    #[inline(never)]
+    fn imitate_front(&mut self, other: &Frame, pulled: u16) {
+        let in_front = usize::from(pulled);
+        if let Ok(front) = self.push(in_front) {
+            front.copy_from_slice(other.window.in_front(pulled));
+        }
+        // They were there a moment ago.
+        let restored = self.pull(in_front);
+        debug_assert!(restored.is_ok());
     }
 
     /// Whether it lies in a large chunk: it has more bytes than a plain one holds, or is a [`Train`], or may become so.
@@ -342,6 +364,32 @@ mod tests {
             "in front of where it began nothing was pulled"
         );
         pool.give(frame);
+    }
+
+    #[test]
+    fn a_copy_takes_back_what_its_original_would() {
+        let memory = Memory::new(4, 2048, "port-test").unwrap();
+        let large = Memory::large(2, "port-test").unwrap();
+        let mut pool = FramePools::with_large(memory, large, 1).pool();
+        let mut stale: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        stale.extend(std::iter::from_fn(|| pool.take_large()));
+        for mut frame in stale {
+            frame.fill(&[0xee; 64]).unwrap();
+            pool.give(frame);
+        }
+        let originals = [pool.take().unwrap(), pool.take_large().unwrap()];
+        for mut frame in originals {
+            frame.fill(b"outerinner").unwrap();
+            frame.pull(5).unwrap();
+            let mut copy = pool.copy(&frame).unwrap();
+            assert_eq!((copy.data(), copy.headroom()), (&b"inner"[..], frame.headroom()));
+            let back = copy.rewind();
+            // A large packet that fits a plain frame is copied into one, which has more headroom: there is nothing.
+            assert!(copy.data() == b"outerinner" || back == 0, "{:?}", copy.data());
+            assert_eq!((frame.rewind(), frame.data()), (5, &b"outerinner"[..]));
+            pool.give(copy);
+            pool.give(frame);
+        }
     }
 
     #[test]

@@ -359,6 +359,15 @@ impl Window {
         unsafe { slice::from_raw_parts(first.as_ptr(), usize::from(self.length())) }
     }
 
+    /// The `count` bytes in front of it; less if there are not as many.
+    pub fn in_front(&self, count: u16) -> &[u8] {
+        let count = count.min(self.start());
+        // SAFETY: by the invariant `start` is no more than the chunk's size, and `count` no more than `start`.
+        let first = unsafe { self.at.add(usize::from(self.start() - count)) };
+        // SAFETY: they end where the range starts, which is in the chunk, whose mapped bytes only this token reaches.
+        unsafe { slice::from_raw_parts(first.as_ptr(), usize::from(count)) }
+    }
+
     /// The bytes, to write.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {

@@ -201,7 +201,7 @@ impl Copies<'_, '_, '_> {
     /// The member's copy, if it is to have one.
     ///
     /// # Errors
-    /// `McastCloneFail` when there is no frame for it.
+    /// `McastCloneFail` when there is no frame or no room for it.
     fn send(&mut self, list: CompositeKind, member: &Member) -> Result<(), DropReason> {
         let fib = self.cx.fib;
         match (list, fib.next_hop(member.next_hop)) {
@@ -280,6 +280,9 @@ impl Copies<'_, '_, '_> {
         next: Next,
         prepare: impl FnOnce(&mut Packet<'_>) -> Result<(), DropReason>,
     ) -> Result<(), DropReason> {
+        if self.cx.spawned.is_flooded() {
+            return Err(DropReason::McastCloneFail);
+        }
         let Some(mut frame) = self.cx.pool.copy(self.packet.frame) else {
             return Err(DropReason::McastCloneFail);
         };

@@ -1,5 +1,5 @@
 //! To the agent: the frame as it came in, behind an agent header (reference dataplane.md section 19), held to the rate of
-//! the interface the packet came in by.
+//! the interface the packet came in by, or of the VRF a tunnel brought it into.
 
 use port::Frame;
 use tables::DropReason;
@@ -25,7 +25,7 @@ impl End for Punt {
         mut frame: Frame,
         meta: &Meta,
     ) -> Result<(), (Frame, DropReason)> {
-        if !cx.admit(meta.rx_vif, Storm::Punt) {
+        if !admit(cx, meta) {
             return Err((frame, DropReason::StormPunt));
         }
         let Some(agent) = cx.fib.agent().and_then(|agent| cx.fib.vif(agent)) else {
@@ -51,6 +51,16 @@ impl End for Punt {
             Err(refused) => return Err(refused),
         }
         Ok(())
+    }
+}
+
+/// What came out of tunnels is charged to its VRF, so that it leaves the uplink's bucket to the underlay.
+fn admit(cx: &mut Cx<'_>, meta: &Meta) -> bool {
+    let underlay = cx.fib.vif(meta.rx_vif).map(|vif| vif.vrf);
+    if meta.is_from_fabric() && underlay != Some(meta.vrf) {
+        cx.storms.admit_punt(meta.vrf, cx.now)
+    } else {
+        cx.admit(meta.rx_vif, Storm::Punt)
     }
 }
 
