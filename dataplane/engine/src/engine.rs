@@ -7,7 +7,7 @@ use tables::{Reader, VifId};
 
 use crate::assembler::Assembler;
 use crate::counters::{CounterReader, Counters};
-use crate::feature::marking::DscpMode;
+use crate::feature::marking::{DscpMode, Marking};
 use crate::flow_hash::Seed;
 use crate::graph::{Graph, Spawned};
 use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
@@ -133,7 +133,7 @@ impl Engine {
                 learner: Learner::new(sighting_ring),
                 spawned: Spawned::new(),
                 merger: Merger::default(),
-                dscp: settings.dscp,
+                marking: Marking::new(settings.dscp),
                 burst: Burst::new(),
                 origins: arrayvec::ArrayVec::new(),
             });

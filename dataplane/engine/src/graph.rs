@@ -13,7 +13,7 @@ use tables::{DropReason, Fib, NhId, VifFlags, VifId, VifKind, VrfId};
 use crate::assembler::Assembler;
 use crate::counters::Counters;
 use crate::drop_log;
-use crate::feature::marking::DscpMode;
+use crate::feature::marking::Marking;
 use crate::flow_hash::Seed;
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::learn::Learner;
@@ -54,7 +54,7 @@ pub(crate) struct Cx<'a> {
     /// Which TCP SYNs are told what fits.
     pub(crate) mss: MssClamp,
     /// How DSCPs of tunnels and of what they carry go together.
-    pub(crate) dscp: DscpMode,
+    pub(crate) marking: Marking,
     /// When the turn began.
     pub(crate) now: Tick,
 }

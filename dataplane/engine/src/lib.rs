@@ -17,7 +17,7 @@
 //! | `assembler` | fragments that wait for the head of their datagram |
 //! | `mss` | what TCP connections through a tunnel are told |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
-//! | `vrf_counts` | what packets of a VRF met, and the runs in which they are counted |
+//! | `vrf_counts` | what packets of a VRF met |
 //! | `counters` | pages that workers write and anyone reads |
 //! | `drop_log` | the last dropped packets |
 //! | `engine` | the control thread's handle on all workers |

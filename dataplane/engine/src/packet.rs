@@ -170,6 +170,12 @@ impl Marks {
         self.0 & other.0 != 0
     }
 
+    /// The bits that are in both, to be tested together with others.
+    #[inline]
+    pub(crate) const fn only(self, other: Marks) -> u8 {
+        self.0 & other.0
+    }
+
     /// Both sets together.
     #[must_use]
     pub(crate) const fn with(self, other: Marks) -> Marks {

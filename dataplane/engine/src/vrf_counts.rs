@@ -142,36 +142,3 @@ impl VrfStatistics {
         self.0.get(count as usize).copied().unwrap_or(0)
     }
 }
-
-/// Packets that meet the same next hop in the same VRF one after the other: counted together.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Run<K> {
-    pub(crate) key: K,
-    pub(crate) packets: u64,
-}
-
-impl<K: Copy + PartialEq> Run<K> {
-    /// One more; if it is another's, the run there was, to be counted.
-    #[inline]
-    pub(crate) fn add(&mut self, key: K) -> Option<(K, u64)> {
-        if self.key == key {
-            self.packets += 1;
-            return None;
-        }
-        let ended = std::mem::replace(self, Run { key, packets: 1 });
-        ended.end()
-    }
-
-    /// The run there was, if any.
-    #[inline]
-    pub(crate) fn take(&mut self) -> Option<(K, u64)> {
-        let ended = *self;
-        self.packets = 0;
-        ended.end()
-    }
-
-    #[inline]
-    fn end(self) -> Option<(K, u64)> {
-        (self.packets != 0).then_some((self.key, self.packets))
-    }
-}

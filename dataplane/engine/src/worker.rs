@@ -9,7 +9,7 @@ use tables::{NhId, Reader, VifId, VrfId};
 
 use crate::assembler::Assembler;
 use crate::counters::Counters;
-use crate::feature::marking::DscpMode;
+use crate::feature::marking::Marking;
 use crate::flow_hash::Seed;
 use crate::graph::{Cx, Graph, Spawned};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
@@ -105,7 +105,7 @@ pub struct Worker {
     pub(crate) merger: Merger,
     pub(crate) assembler: Assembler,
     pub(crate) mss: MssClamp,
-    pub(crate) dscp: DscpMode,
+    pub(crate) marking: Marking,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
 }
@@ -136,7 +136,7 @@ impl Worker {
             merger: &mut self.merger,
             assembler: &mut self.assembler,
             mss: self.mss,
-            dscp: self.dscp,
+            marking: self.marking,
             now,
         };
         self.graph.begin();

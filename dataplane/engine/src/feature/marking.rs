@@ -16,14 +16,27 @@ pub enum DscpMode {
     Uniform,
 }
 
-impl DscpMode {
+/// A [`DscpMode`] as packets are judged by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marking {
     /// The bits of a packet's TOS that its tunnel header begins with.
-    #[inline]
-    pub(crate) fn outward(self) -> u8 {
-        match self {
-            DscpMode::Pipe => ECN,
-            DscpMode::Uniform => 0xff,
+    pub(crate) outward: u8,
+    /// 1 where the tunnel header's DSCP is the packet's, 0 where it ends with the tunnel.
+    inward: u8,
+}
+
+impl Marking {
+    pub(crate) fn new(mode: DscpMode) -> Marking {
+        match mode {
+            DscpMode::Pipe => Marking { outward: ECN, inward: 0 },
+            DscpMode::Uniform => Marking { outward: 0xff, inward: 1 },
         }
+    }
+
+    /// Whether what is in a tunnel packet with this TOS is to be looked at: ECT(0) and not-ECT change nothing.
+    #[inline]
+    pub(crate) fn is_news(self, outer: u8) -> bool {
+        (outer | self.inward) & 1 != 0
     }
 }
 
@@ -67,8 +80,13 @@ pub(crate) fn class<'f>(fib: &'f Fib, meta: &Meta) -> Option<&'f ForwardingClass
 /// class by class. `shim` is where the label is, if there is one.
 #[cold]
 #[inline(never)]
-pub(crate) fn mark_outer(fib: &Fib, packet: &mut Packet<'_>, mode: DscpMode, shim: Option<usize>) {
-    let mut tos = packet.meta.tos & mode.outward();
+pub(crate) fn mark_outer(
+    fib: &Fib,
+    packet: &mut Packet<'_>,
+    marking: Marking,
+    shim: Option<usize>,
+) {
+    let mut tos = packet.meta.tos & marking.outward;
     let class = class(fib, packet.meta);
     if let Some(class) = class {
         tos = tos & ECN | class.dscp << 2;
@@ -96,28 +114,23 @@ pub(crate) fn mark_native(fib: &Fib, packet: &mut Packet<'_>) {
     }
 }
 
-/// Whether what is in a tunnel packet with this TOS is to be looked at: most outer headers say nothing.
-#[inline]
-pub(crate) fn says_something(outer: u8, mode: DscpMode) -> bool {
-    outer & 1 != 0 || mode == DscpMode::Uniform
-}
-
 /// What the tunnel header said about what was in it: congestion (RFC 6040 section 4.2), and in uniform mode the DSCP.
 ///
 /// # Errors
 /// `InvalidPacket` for congestion that the sender cannot be told of (not-ECT inside).
 #[cold]
 #[inline(never)]
-pub(crate) fn merge(packet: &mut Packet<'_>, outer: u8, mode: DscpMode) -> Result<(), DropReason> {
+pub(crate) fn merge(
+    packet: &mut Packet<'_>,
+    outer: u8,
+    marking: Marking,
+) -> Result<(), DropReason> {
     if !matches!(packet.meta.protocol, Protocol::Ipv4 | Protocol::Ipv6) {
         return Ok(());
     }
     let inner = packet.meta.tos;
     let ecn = merged_ecn(outer & ECN, inner & ECN).ok_or(DropReason::InvalidPacket)?;
-    let dscp = match mode {
-        DscpMode::Pipe => inner & !ECN,
-        DscpMode::Uniform => outer & !ECN,
-    };
+    let dscp = if marking.inward == 0 { inner & !ECN } else { outer & !ECN };
     if dscp | ecn != inner {
         packet.meta.tos = dscp | ecn;
         set_tos(packet.network_mut(), dscp | ecn);

@@ -18,9 +18,9 @@ use crate::vrf_counts::VrfCount;
 #[derive(Default)]
 pub(crate) struct Bridge {
     last: Station,
-    /// Packets for it that are not counted yet, and how many of them are routed.
+    /// Packets for it that are not counted yet, and how many of them only its next hop knows what to do with.
     packets: u64,
-    routed: u64,
+    not_routed: u64,
 }
 
 /// Where frames for a station go.
@@ -34,7 +34,7 @@ struct Station {
 }
 
 /// How frames for a station go on.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// IP is routed: it is the router's.
     Router,
@@ -92,9 +92,10 @@ impl Node for Bridge {
         self.packets += 1;
         (packet.meta.nh, packet.meta.label) = (self.last.nh, self.last.label);
         match (self.last.way, packet.meta.protocol) {
-            (Way::Router, Protocol::Ipv4 | Protocol::Ipv6) => {
-                self.routed += 1;
-                Next::Route
+            (Way::Router, Protocol::Ipv4 | Protocol::Ipv6) => Next::Route,
+            (Way::Router, _) => {
+                self.not_routed += 1;
+                checked(cx, packet)
             }
             (Way::ControlWord, _) => with_control_word(cx, packet),
             _ if packet.meta.is_from_fabric() => checked(cx, packet),
@@ -106,12 +107,12 @@ impl Node for Bridge {
 impl Bridge {
     #[inline(never)]
     fn count(&mut self, cx: &Cx<'_>) {
-        let (packets, routed) =
-            (std::mem::take(&mut self.packets), std::mem::take(&mut self.routed));
+        let packets = std::mem::take(&mut self.packets);
+        let routed = packets - std::mem::take(&mut self.not_routed);
         if let Some(slot) = self.last.slot.filter(|_| packets != 0) {
             cx.counters.bridged(slot, self.last.key, packets);
         }
-        if routed != 0 {
+        if self.last.way == Way::Router && routed != 0 {
             let vrf = (self.last.key >> 48) as u16;
             cx.counters.met(VrfId(vrf), VrfCount::L2Receives, routed);
         }

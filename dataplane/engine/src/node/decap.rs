@@ -233,8 +233,8 @@ pub(super) fn restore(packet: &mut Packet<'_>) -> Option<()> {
 /// What the outer header said about the packet: mostly nothing.
 #[inline]
 fn take_marks(cx: &Cx<'_>, packet: &mut Packet<'_>, outer: u8) -> Result<(), DropReason> {
-    if marking::says_something(outer, cx.dscp) {
-        return marking::merge(packet, outer, cx.dscp);
+    if cx.marking.is_news(outer) {
+        return marking::merge(packet, outer, cx.marking);
     }
     Ok(())
 }

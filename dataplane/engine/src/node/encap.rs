@@ -225,10 +225,9 @@ fn otherwise(fib: &Fib, packet: &mut Packet<'_>, decided: Next) -> Next {
 /// Marks the headers that were just put in front, where class or ECN say something: mostly they do not.
 #[inline]
 fn mark(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &TunnelHop) {
-    let classed = packet.meta.marks.contains(Marks::CLASSED);
-    if packet.meta.tos & cx.dscp.outward() != 0 || classed {
+    if packet.meta.tos & cx.marking.outward | packet.meta.marks.only(Marks::CLASSED) != 0 {
         let label = (!hop.encap.is_vxlan()).then(|| hop.header.shim());
-        marking::mark_outer(cx.fib, packet, cx.dscp, label);
+        marking::mark_outer(cx.fib, packet, cx.marking, label);
     }
 }
 

@@ -13,25 +13,44 @@ use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
 use crate::segment;
-use crate::vrf_counts::{Run, VrfCount};
+use crate::vrf_counts::VrfCount;
 
 /// How often a packet may be looked up again before it is called a loop.
 pub(super) const MAX_PASSES: u8 = 4;
 
-/// Remembers the last tunnel and the last interface, so that they are not looked up for each packet: next hop 0, which
-/// discards, is none.
+/// Remembers the last next hop and the last interface, so that they are not looked up for each packet, and counts a run
+/// of packets that meet the same next hop in the same VRF together.
 #[derive(Default)]
 pub(crate) struct NextHop {
-    tunnel: NhId,
-    run: Run<(NhId, VrfId)>,
+    /// The next hop and the VRF in one word; no next hop has the default's.
+    run: RunKey,
+    packets: u64,
+    /// It is a tunnel.
+    tunnel: bool,
     last: Option<Delivery>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct RunKey(u64);
+
+impl RunKey {
+    #[inline]
+    fn new(nh: NhId, vrf: VrfId) -> RunKey {
+        RunKey(u64::from(nh.0) << 16 | u64::from(vrf.0))
+    }
+}
+
+impl Default for RunKey {
+    fn default() -> RunKey {
+        RunKey(u64::MAX)
+    }
 }
 
 /// What delivering to an interface needs to know of it.
 #[derive(Clone, Copy)]
 struct Delivery {
     vif: VifId,
-    /// L3 MTU in bytes.
+    /// L3 MTU in bytes; 0 of an uplink, so that what is to be done for one is done where a packet is too long.
     mtu: usize,
 }
 
@@ -52,40 +71,33 @@ impl Node for NextHop {
     ];
 
     fn begin(&mut self) {
-        self.tunnel = NhId(0);
+        (self.run, self.tunnel) = (RunKey::default(), false);
         self.last = None;
     }
 
     #[inline]
     fn finish(&mut self, cx: &mut Cx<'_>) {
-        if let Some(run) = self.run.take() {
-            count(cx, run);
-        }
+        self.count(cx);
     }
 
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let id = packet.meta.nh;
-        if let Some(run) = self.run.add((id, packet.meta.vrf)) {
-            count(cx, run);
+        let key = RunKey::new(id, packet.meta.vrf);
+        if key != self.run {
+            self.turn_to(cx, key, id);
         }
-        if id == self.tunnel && id.0 != 0 {
+        self.packets += 1;
+        if self.tunnel {
             return into_tunnel(packet);
         }
         match cx.fib.next_hop(id) {
-            FibNextHop::Tunnel(_) => {
-                self.tunnel = id;
-                into_tunnel(packet)
-            }
             FibNextHop::Encap { vif, rewrite, family, leaf } => {
-                if packet.meta.marks.contains(Marks::CLASSED) {
-                    mark_for_fabric(cx, packet, *vif);
-                }
                 let to = self.delivery(cx, *vif);
                 let result = match family {
                     NhFamily::Bridge if *leaf => deliver_to_leaf(cx, packet, to),
-                    NhFamily::Bridge => deliver_frame(packet, to),
-                    _ => deliver_packet(packet, to, rewrite),
+                    NhFamily::Bridge => deliver_frame(cx, packet, to),
+                    _ => deliver_packet(cx, packet, to, rewrite),
                 };
                 result.unwrap_or_else(|other| other)
             }
@@ -95,6 +107,24 @@ impl Node for NextHop {
 }
 
 impl NextHop {
+    #[inline(never)]
+    fn turn_to(&mut self, cx: &Cx<'_>, key: RunKey, nh: NhId) {
+        self.count(cx);
+        self.run = key;
+        self.tunnel = matches!(cx.fib.next_hop(nh), FibNextHop::Tunnel(_));
+    }
+
+    #[inline(never)]
+    fn count(&mut self, cx: &Cx<'_>) {
+        let (RunKey(key), packets) = (self.run, std::mem::take(&mut self.packets));
+        let (nh, vrf) = (NhId((key >> 16) as u32), VrfId(key as u16));
+        if packets != 0
+            && let Some(what) = VrfCount::of(cx.fib.next_hop(nh))
+        {
+            cx.counters.met(vrf, what, packets);
+        }
+    }
+
     #[inline]
     fn delivery(&mut self, cx: &Cx<'_>, vif: VifId) -> Delivery {
         match self.last {
@@ -112,6 +142,7 @@ fn delivery(cx: &Cx<'_>, vif: VifId) -> Delivery {
         Some(found) if matches!(found.kind, VifKind::Virtual | VifKind::VirtualVlan) => {
             usize::from(found.mtu)
         }
+        Some(found) if found.kind == VifKind::Physical => 0,
         _ => usize::MAX,
     };
     Delivery { vif, mtu }
@@ -119,35 +150,25 @@ fn delivery(cx: &Cx<'_>, vif: VifId) -> Delivery {
 
 /// Whether the packet is no larger than the interface carries; a train is judged by its segments.
 #[inline]
-fn fits(packet: &mut Packet<'_>, to: Delivery) -> Result<(), Next> {
+fn fits(cx: &Cx<'_>, packet: &mut Packet<'_>, to: Delivery) -> Result<(), Next> {
     match packet.frame.len() - usize::from(packet.meta.network) > to.mtu {
         false => Ok(()),
-        true => longer(packet, to.mtu),
+        true => longer(cx, packet, to.mtu),
     }
 }
 
 #[cold]
-fn longer(packet: &mut Packet<'_>, mtu: usize) -> Result<(), Next> {
+fn longer(cx: &Cx<'_>, packet: &mut Packet<'_>, mtu: usize) -> Result<(), Next> {
+    if mtu == 0 {
+        // A class marks what leaves by an uplink as it is; workloads get what was sent (section 9).
+        marking::mark_native(cx.fib, packet);
+        return Ok(());
+    }
     let network = usize::from(packet.meta.network);
     if packet.frame.is_large() && segment::fit(packet.frame, network, mtu) {
         return Ok(());
     }
     Err(fragment::too_big(packet, mtu))
-}
-
-#[inline(never)]
-fn count(cx: &Cx<'_>, ((nh, vrf), packets): ((NhId, VrfId), u64)) {
-    if let Some(what) = VrfCount::of(cx.fib.next_hop(nh)) {
-        cx.counters.met(vrf, what, packets);
-    }
-}
-
-/// A class marks what leaves by the uplink as it is; workloads get what was sent (section 9).
-#[cold]
-fn mark_for_fabric(cx: &Cx<'_>, packet: &mut Packet<'_>, vif: VifId) {
-    if cx.fib.vif(vif).is_some_and(|vif| vif.kind == VifKind::Physical) {
-        marking::mark_native(cx.fib, packet);
-    }
 }
 
 #[inline]
@@ -234,13 +255,13 @@ fn deliver_to_leaf(cx: &Cx<'_>, packet: &mut Packet<'_>, to: Delivery) -> Result
     let from = cx.fib.vif(packet.meta.rx_vif).filter(|_| packet.meta.is_from_workload());
     match from.is_some_and(|from| from.flags.is_leaf()) {
         true => Err(Next::Drop(DropReason::LeafToLeaf)),
-        false => deliver_frame(packet, to),
+        false => deliver_frame(cx, packet, to),
     }
 }
 
 /// Encap, family Bridge: the frame as it is.
 #[inline]
-fn deliver_frame(packet: &mut Packet<'_>, to: Delivery) -> Result<Next, Next> {
+fn deliver_frame(cx: &Cx<'_>, packet: &mut Packet<'_>, to: Delivery) -> Result<Next, Next> {
     if packet.meta.layer == Layer::L3 {
         // Only a frame can be bridged; what a label or a route brought here has no Ethernet header of its own.
         return Err(Next::Drop(DropReason::InvalidProtocol));
@@ -251,14 +272,19 @@ fn deliver_frame(packet: &mut Packet<'_>, to: Delivery) -> Result<Next, Next> {
         packet.meta.marks = packet.meta.marks.with(Marks::DELIVERED);
         return Ok(Next::Control);
     }
-    fits(packet, to)?;
+    fits(cx, packet, to)?;
     packet.meta.tx_vif = to.vif;
     Ok(Next::VifTx)
 }
 
 /// Encap, family Inet: the rewrite in front, its EtherType by IP version.
 #[inline]
-fn deliver_packet(packet: &mut Packet<'_>, to: Delivery, rewrite: &[u8; 14]) -> Result<Next, Next> {
+fn deliver_packet(
+    cx: &Cx<'_>,
+    packet: &mut Packet<'_>,
+    to: Delivery,
+    rewrite: &[u8; 14],
+) -> Result<Next, Next> {
     let Some(ethertype) = packet.meta.protocol.ip_ethertype() else {
         return Err(Next::Drop(DropReason::InvalidProtocol));
     };
@@ -266,7 +292,7 @@ fn deliver_packet(packet: &mut Packet<'_>, to: Delivery, rewrite: &[u8; 14]) -> 
     if packet.meta.marks.contains(Marks::DIAG) {
         return Err(packet.punt(Trap::Diag { vif: to.vif }));
     }
-    fits(packet, to)?;
+    fits(cx, packet, to)?;
     // The header in place of what is in front of the packet; no node reads offsets after this.
     let header = packet.frame.replace(packet.meta.network).map_err(|_| DropReason::Push)?;
     *header = *rewrite;

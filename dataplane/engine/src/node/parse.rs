@@ -6,7 +6,7 @@ use wire::{Mac, protocol};
 
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Fragment, Outer, Packet, Protocol};
-use crate::vrf_counts::{Run, VrfCount};
+use crate::vrf_counts::VrfCount;
 use crate::{inject, inspect};
 
 /// Remembers the last uplink, and the last local endpoint it received for: most tunnel packets are for the same.
@@ -14,8 +14,8 @@ use crate::{inject, inspect};
 pub(crate) struct Parse {
     endpoint: Option<Endpoint>,
     uplink: Option<Uplink>,
-    /// Tunnel packets for this node, by the VRF of the uplink.
-    received: Run<VrfId>,
+    /// Tunnel packets for this node that came in by it and are not counted yet.
+    received: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -31,6 +31,7 @@ struct Uplink {
     vif: VifId,
     mac: Mac,
     promiscuous: bool,
+    vrf: VrfId,
 }
 
 impl Node for Parse {
@@ -53,9 +54,7 @@ impl Node for Parse {
 
     #[inline]
     fn finish(&mut self, cx: &mut Cx<'_>) {
-        if let Some(run) = self.received.take() {
-            count(cx, run);
-        }
+        self.count(cx);
     }
 
     #[inline]
@@ -87,11 +86,6 @@ impl Node for Parse {
     }
 }
 
-#[inline(never)]
-fn count(cx: &Cx<'_>, (vrf, packets): (VrfId, u64)) {
-    cx.counters.met(vrf, VrfCount::Receives, packets);
-}
-
 /// Input from the host (reference dataplane.md sections 2.3 and 10.1): ARP is answered or not, IP to one station is
 /// routed in the interface's VRF. All else would be cross-connected to the uplink, which the kernel has for itself.
 fn host(packet: &mut Packet<'_>) -> Next {
@@ -104,6 +98,14 @@ fn host(packet: &mut Packet<'_>) -> Next {
 }
 
 impl Parse {
+    #[inline(never)]
+    fn count(&mut self, cx: &Cx<'_>) {
+        let received = std::mem::take(&mut self.received);
+        if let Some(uplink) = self.uplink.filter(|_| received != 0) {
+            cx.counters.met(uplink.vrf, VrfCount::Receives, received);
+        }
+    }
+
     /// Fabric input (reference dataplane.md section 10.1). What is not a tunnel packet for us would be cross-connected
     /// to the host, which has no interface here: its traffic stays in the kernel. So it ends as `InterfaceDrop`.
     fn fabric(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
@@ -130,9 +132,7 @@ impl Parse {
         }
         match (packet.meta.ip_protocol, packet.meta.fragment) {
             (protocol::UDP | protocol::GRE, Fragment::Whole) => {
-                if let Some(run) = self.received.add(packet.meta.vrf) {
-                    count(cx, run);
-                }
+                self.received += 1;
                 packet.meta.outer = source;
                 Next::Decap
             }
@@ -149,10 +149,11 @@ impl Parse {
             Some(uplink) if uplink.vif == packet.meta.rx_vif => uplink,
             _ => {
                 let Some(vif) = cx.fib.vif(packet.meta.rx_vif) else { return false };
+                self.count(cx);
                 let promiscuous = vif.flags.contains(VifFlags::PROMISCUOUS);
                 // Which has tables and a role of its own.
                 self.endpoint = None;
-                *self.uplink.insert(Uplink { vif: vif.id, mac: vif.mac, promiscuous })
+                *self.uplink.insert(Uplink { vif: vif.id, mac: vif.mac, promiscuous, vrf: vif.vrf })
             }
         };
         packet.meta.station == uplink.mac || uplink.promiscuous

@@ -136,7 +136,7 @@ impl Desk {
             merger: &mut self.merger,
             assembler: &mut self.assembler,
             mss: MssClamp::Both,
-            dscp: crate::DscpMode::Pipe,
+            marking: crate::feature::marking::Marking::new(crate::DscpMode::Pipe),
             now: Tick(0),
         };
         node.begin();
