@@ -46,7 +46,7 @@ pub use frr::Frr;
 pub use gobgp::Gobgp;
 pub use inspect::{RouteRow, value_after};
 pub use netns::Namespace;
-pub use network::{Encapsulation, Family, Network, Workload};
+pub use network::{Encapsulation, Family, Network, PortKind, Workload};
 pub use node::{Node, NodeOptions};
 pub use ping::{PingResult, ping, ping_broadcast};
 pub use program::{Background, have, missing_for_lab, output, run, tool};

@@ -65,6 +65,27 @@ pub struct Workload {
     pub address: String,
     /// Its IPv6 address, if it has one.
     pub address6: Option<String>,
+    /// What its interface is.
+    pub port: PortKind,
+}
+
+/// What a workload's interface is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// One end of a pair.
+    Veth,
+    /// A TAP of `vrouterd`'s.
+    Tap,
+}
+
+impl PortKind {
+    /// The word in the agent's configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            PortKind::Veth => "veth",
+            PortKind::Tap => "tap",
+        }
+    }
 }
 
 /// An address family.

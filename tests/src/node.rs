@@ -232,11 +232,12 @@ impl NodeOptions {
             .ok();
         }
         for workload in &self.workloads {
-            let Workload { name, namespace, network, address, address6 } = workload;
+            let Workload { name, namespace, network, address, address6, port } = workload;
+            let port = port.word();
             write!(
                 text,
                 "\n[[workload]]\nname = \"{name}\"\nnetwork = \"{network}\"\nnamespace = \"{namespace}\"\n\
-                 interface = \"eth0\"\naddress = \"{address}\"\n"
+                 interface = \"eth0\"\naddress = \"{address}\"\nport = \"{port}\"\n"
             )
             .ok();
             if let Some(address6) = address6 {

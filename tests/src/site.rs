@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    Encapsulation, Family, Namespace, Network, Node, NodeOptions, Underlay, Workload, eventually,
-    run,
+    Encapsulation, Family, Namespace, Network, Node, NodeOptions, PortKind, Underlay, Workload,
+    eventually, run,
 };
 
 /// Address of `red-a` and of `green-a`.
@@ -216,6 +216,32 @@ impl Site {
         Ok(())
     }
 
+    /// Attaches the workloads of these names otherwise, and waits until their interfaces are so and up.
+    ///
+    /// # Errors
+    /// When an agent is not there to be told, or an interface does not come.
+    pub fn attach_by(&mut self, port: PortKind, names: &[&str]) -> Result<()> {
+        for node in &mut self.nodes {
+            node.reconfigure(|options| {
+                let named = |workload: &&mut Workload| names.contains(&workload.name.as_str());
+                options.workloads.iter_mut().filter(named).for_each(|w| w.port = port);
+            })?;
+        }
+        let kind = match port {
+            PortKind::Veth => "veth",
+            PortKind::Tap => "tun type tap",
+        };
+        for name in names {
+            let workload = self.workload(name)?;
+            let stands = || {
+                let link = workload.run("ip -d link show eth0");
+                link.is_ok_and(|text| text.contains(kind) && text.contains("LOWER_UP"))
+            };
+            eventually(&format!("{name} on {}", port.word()), Duration::from_secs(10), stands)?;
+        }
+        Ok(())
+    }
+
     /// A workload's namespace (`red-a`, …).
     ///
     /// # Errors
@@ -282,6 +308,7 @@ fn node(options: &SiteOptions, underlay: &Underlay, index: usize) -> Result<Node
         network: (*network).to_owned(),
         address: (*address).to_owned(),
         address6: None,
+        port: PortKind::Veth,
     };
     let peer = endpoints[1 - index].to_owned();
     let neighbors =

@@ -38,5 +38,5 @@ mod run;
 mod stable;
 mod sync;
 
-pub use config::{Bridging, Config, ConfigError};
+pub use config::{Bridging, Config, ConfigError, PortKind};
 pub use run::{EarlyHangups, RunError, run};

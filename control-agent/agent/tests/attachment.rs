@@ -398,3 +398,120 @@ fn without_its_capabilities_the_agent_ends_with_one_line() {
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(told.contains("vrouter-agent: missing CAP_NET_ADMIN"), "{told}");
 }
+
+impl Site {
+    /// The name under which the agent of node a waits for a TAP.
+    fn awaited(&self) -> String {
+        until("the agent to wait for a TAP", || {
+            let log = self.log("a");
+            let line = log.lines().rev().find(|line| line.contains("waiting for the TAP"))?;
+            line.rsplit(' ').next().map(str::to_owned)
+        })
+    }
+
+    /// Makes a TAP as `vrouterd` does.
+    fn make_tap(&self, name: &str) {
+        must(&format!("ip -n {}-a tuntap add mode tap name {name}", self.prefix));
+    }
+
+    fn kind_of(&self, workload: &str) -> Option<&'static str> {
+        let link = self.inside(workload, "-d link show eth0")?;
+        ["veth", "tun type tap"].into_iter().find(|kind| link.contains(kind))
+    }
+
+    fn whole(&self, workload: &str) -> Option<()> {
+        let addresses = self.inside(workload, "addr show eth0")?;
+        let routes = self.inside(workload, "route")?;
+        (addresses.contains("inet 10.1.0.") && routes.contains("default via 10.1.0.1"))
+            .then_some(())
+    }
+}
+
+#[test]
+fn a_tap_is_brought_to_its_workload_and_so_is_each_that_vrouterd_makes_after_it() {
+    let Some(mut site) = Site::new("t") else { return };
+    site.configure("a", "port = \"tap\"\nmac = \"02:00:00:00:01:11\"\n");
+    let first = site.start("a");
+    let tap = site.awaited();
+    assert_eq!(site.kind_of("red-a"), None);
+    site.make_tap(&tap);
+    until("the TAP in its place", || site.whole("red-a"));
+    let link = site.inside("red-a", "-d link show eth0").unwrap();
+    for part in ["mtu 1450 ", "02:00:00:00:01:11", "tun type tap", "UP"] {
+        assert!(link.contains(part), "{part}: {link}");
+    }
+    assert_eq!(site.taps("a").len(), 0, "moved");
+
+    // A restarted agent finds it.
+    site.kill(first);
+    let agent = site.start("a");
+    until("the restarted agent", || site.log("a").contains("found attached").then_some(()));
+    assert_eq!(site.inside("red-a", "-d link show eth0").unwrap(), link, "untouched");
+
+    // As with a pair: down is the tenant's affair, up again it has its routes back.
+    site.inside("red-a", "link set eth0 down").unwrap();
+    site.inside("red-a", "link set eth0 up").unwrap();
+    until("the default route again", || site.whole("red-a"));
+    site.configure("a", "port = \"tap\"\nmac = \"02:00:00:00:01:11\"\nmtu = 1300\n");
+    must(&format!("kill -HUP {}", site.agents[agent].id()));
+    until("the new MTU", || {
+        site.inside("red-a", "link show eth0").filter(|text| text.contains("mtu 1300 "))
+    });
+
+    // As when vrouterd restarts; and when it has made another while the former is still closing.
+    site.inside("red-a", "link del eth0").unwrap();
+    site.make_tap(&tap);
+    until("the next TAP", || site.whole("red-a"));
+    let before = site.inside("red-a", "link show eth0").unwrap();
+    site.make_tap(&tap);
+    until("the TAP after it", || {
+        let link = site.inside("red-a", "link show eth0")?;
+        (link != before).then_some(()).and(site.whole("red-a"))
+    });
+
+    // With the namespace it is over until there is one again.
+    let name = format!("{}-red-a", site.prefix);
+    must(&format!("ip netns del {name}"));
+    until("the complaint", || site.log("a").contains("is not there").then_some(()));
+    site.make_tap(&tap);
+    must(&format!("ip netns add {name}"));
+    until("the TAP in the new namespace", || site.whole("red-a"));
+
+    // Another name inside: the TAP that bears the former one is given up for a fresh one.
+    let text = fs::read_to_string(site.file("a", "agent.toml")).unwrap();
+    let other = text.replacen("port = \"tap\"", "port = \"tap\"\ninterface = \"net0\"", 1);
+    fs::write(site.file("a", "agent.toml"), other).unwrap();
+    must(&format!("kill -HUP {}", site.agents[agent].id()));
+    until("the former TAP to go", || {
+        site.inside("red-a", "link show eth0").is_none().then_some(())
+    });
+    site.make_tap(&tap);
+    until("the TAP of the new name", || site.inside("red-a", "link show net0").map(drop));
+}
+
+#[test]
+fn a_workload_changes_between_pair_and_tap() {
+    let Some(mut site) = Site::new("k") else { return };
+    site.configure("a", "");
+    let agent = site.start("a");
+    let pid = site.agents[agent].id();
+    until("the pair", || site.whole("red-a"));
+    site.configure("a", "port = \"tap\"\n");
+    must(&format!("kill -HUP {pid}"));
+    let tap = site.awaited();
+    assert_eq!((site.kind_of("red-a"), site.taps("a").len()), (None, 0), "the pair is gone");
+    site.make_tap(&tap);
+    until("the TAP", || site.whole("red-a"));
+    assert_eq!(site.kind_of("red-a"), Some("tun type tap"));
+    site.configure("a", "");
+    must(&format!("kill -HUP {pid}"));
+    until("the pair again", || (site.kind_of("red-a") == Some("veth")).then_some(()));
+    until("its set-up", || site.whole("red-a"));
+
+    // A device of somebody else is told by name and left alone.
+    site.configure("a", "port = \"tap\"\ninterface = \"own0\"\n");
+    site.inside("red-a", "tuntap add mode tap name own0").unwrap();
+    must(&format!("kill -HUP {pid}"));
+    until("the complaint", || site.log("a").contains("device of somebody else").then_some(()));
+    assert!(site.inside("red-a", "link show own0").is_some());
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use agent::Config;
+use agent::{Config, PortKind};
 
 const GOOD: &str = r#"[node]
 name = "node-a"
@@ -53,6 +53,10 @@ fn the_same_subnet_and_address_in_two_networks_is_fine_and_defaults_are_filled_i
     let [green_a, red_a] = config.workloads.as_slice() else { panic!() };
     assert_eq!((green_a.namespace.as_str(), green_a.interface.as_str()), ("green-a", "eth0"));
     assert_ne!(green_a.mac, red_a.mac);
+    assert_eq!(red_a.port, PortKind::Veth);
+    let on_tap = GOOD.replacen("name = \"red-a\"", "name = \"red-a\"\nport = \"tap\"", 1);
+    let config = Config::parse(Path::new("agent.toml"), &on_tap).unwrap();
+    assert_eq!(config.workloads[1].port, PortKind::Tap);
 }
 
 #[test]
@@ -157,6 +161,20 @@ fn every_mistake_is_told_with_line_key_and_what_is_allowed() {
             27,
             "workload.interface",
             "allowed are device names",
+        ),
+        (
+            "address = \"10.1.0.11\"",
+            "address = \"10.1.0.11\"\nport = \"tun\"",
+            27,
+            "workload.port",
+            "\"tun\" is not known; allowed are veth and tap",
+        ),
+        (
+            "address = \"10.1.0.11\"",
+            "address = \"10.1.0.11\"\nport = 1",
+            27,
+            "workload.port",
+            "expected",
         ),
         ("name = \"green-a\"", "name = \"red-a\"", 29, "workload.name", "given twice"),
         ("network = \"green\"", "network = \"red\"", 31, "workload.address", "workload \"red-a\""),

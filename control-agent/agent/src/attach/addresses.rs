@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::RouteMessageBuilder;
 use wire::Address;
 
@@ -138,4 +138,30 @@ pub(super) async fn set_default_route(
         }
     };
     Ok(links.handle.route().add(route).replace().execute().await?)
+}
+
+/// Whether there is a route of this address' family to anywhere. Asked for one destination, since a tenant may have any
+/// number of routes: IPv4's dummy address (RFC 7600) or one of IPv6's discard prefix (RFC 6666), which nobody routes alone.
+pub(super) async fn has_default_route(links: &Links, family: IpAddr) -> Result<bool, AttachError> {
+    let question = match family {
+        IpAddr::V4(_) => {
+            let nobody = Ipv4Addr::new(192, 0, 0, 8);
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(nobody, 32).build()
+        }
+        IpAddr::V6(_) => {
+            let nobody = Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1);
+            RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(nobody, 128).build()
+        }
+    };
+    match links.handle.route().get(question).execute().try_next().await {
+        Ok(answer) => Ok(answer.is_some_and(|route| route.header.kind == RouteType::Unicast)),
+        Err(rtnetlink::Error::NetlinkError(refusal)) if is_unreachable(&refusal.to_io()) => {
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_unreachable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable)
 }

@@ -1,11 +1,13 @@
 //! Requests to the kernel about devices, over rtnetlink.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
 
 use futures_util::TryStreamExt;
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, new_connection};
 use tables::limits;
 use tokio::task::JoinHandle;
@@ -14,7 +16,7 @@ use wire::Mac;
 use super::pair::AttachError;
 use crate::desired::Uplink;
 
-/// What the alias of a host end begins with; the node's and the workload's names follow.
+/// What the alias of a host end and of a TAP begins with; the node's and the workload's names follow.
 const ALIAS: &str = "vrouter-agent";
 
 /// A device.
@@ -28,7 +30,16 @@ pub(crate) struct Device {
     pub(crate) carrier: Carrier,
     /// Index of the other end of a pair.
     pub(crate) peer: Option<u32>,
+    /// Whether it is a TAP.
+    pub(crate) is_tap: bool,
     pub(crate) alias: String,
+}
+
+impl Device {
+    /// The workload of this node that it was made or moved for.
+    pub(crate) fn workload(&self, node: &str) -> Option<&str> {
+        self.alias.strip_prefix(&alias(node, ""))
+    }
 }
 
 /// Whether the other end is there, and how often that has changed.
@@ -36,13 +47,6 @@ pub(crate) struct Device {
 pub(crate) struct Carrier {
     pub(crate) is_up: bool,
     pub(crate) changes: u32,
-}
-
-/// The host end of a workload's pair.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owned {
-    pub(crate) workload: String,
-    pub(crate) carrier: Carrier,
 }
 
 /// The devices of the network namespace this was opened in.
@@ -73,24 +77,22 @@ impl Links {
         Ok(self.all().await?.into_iter().find(|device| device.name == name))
     }
 
-    /// The host ends of a node's workloads, by device name.
-    pub(crate) async fn owned_by(
-        &self,
-        node: &str,
-    ) -> Result<BTreeMap<String, Owned>, AttachError> {
-        let prefix = alias(node, "");
-        let owned = |device: Device| {
-            let workload = device.alias.strip_prefix(&prefix)?.to_owned();
-            Some((device.name, Owned { workload, carrier: device.carrier }))
-        };
-        Ok(self.all().await?.into_iter().filter_map(owned).collect())
-    }
-
     pub(crate) async fn delete(&self, name: &str) -> Result<(), AttachError> {
         match self.find(name).await? {
-            Some(device) => Ok(self.handle.link().del(device.index).execute().await?),
+            Some(device) => self.remove(&device).await,
             None => Ok(()),
         }
+    }
+
+    pub(crate) async fn remove(&self, device: &Device) -> Result<(), AttachError> {
+        Ok(self.handle.link().del(device.index).execute().await?)
+    }
+
+    /// Writes down whose a device is: wherever it is moved to, that can be read.
+    pub(crate) async fn mark(&self, device: &Device, mark: String) -> Result<(), AttachError> {
+        let marked = LinkUnspec::new_with_index(device.index)
+            .append_extra_attribute(LinkAttribute::IfAlias(mark));
+        Ok(self.handle.link().set(marked.build()).execute().await?)
     }
 
     /// Makes a pair of one queue each: AF_XDP wants as many as the other side sends on. The host end is marked.
@@ -155,9 +157,18 @@ impl Links {
     }
 }
 
-/// The mark of a host end.
+/// The mark of a host end, and of a TAP.
 pub(crate) fn alias(node: &str, workload: &str) -> String {
     format!("{ALIAS} {node} {workload}")
+}
+
+/// The node as it stands in the mark of a TAP: with the number of its network namespace, since TAPs are looked for in all
+/// namespaces, and a machine may have several nodes of one name. To be asked in the node's own namespace.
+pub(crate) fn tap_owner(node: &str) -> Result<String, AttachError> {
+    let own = std::fs::metadata("/proc/thread-self/ns/net");
+    let what = "asking for the node's network namespace";
+    let own = own.map_err(|error| AttachError::Io { what, error })?;
+    Ok(format!("{node}@{}", own.ino()))
 }
 
 /// The device of the fabric.
@@ -183,6 +194,7 @@ fn device(message: LinkMessage) -> Device {
         up: message.header.flags.contains(LinkFlags::Up),
         carrier: Carrier { is_up: message.header.flags.contains(LinkFlags::LowerUp), changes: 0 },
         peer: None,
+        is_tap: false,
         alias: String::new(),
     };
     for attribute in message.attributes {
@@ -192,6 +204,9 @@ fn device(message: LinkMessage) -> Device {
             LinkAttribute::Mtu(mtu) => device.mtu = mtu,
             LinkAttribute::CarrierChanges(count) => device.carrier.changes = count,
             LinkAttribute::Link(index) => device.peer = Some(index),
+            LinkAttribute::LinkInfo(info) => {
+                device.is_tap = info.contains(&LinkInfo::Kind(InfoKind::Tun));
+            }
             LinkAttribute::IfAlias(alias) => device.alias = alias,
             _ => {}
         }

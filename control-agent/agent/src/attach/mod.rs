@@ -1,9 +1,11 @@
-//! Interface pairs of workloads: made, kept, removed.
+//! Interfaces of workloads: made, kept, removed.
 //!
 //! | module | does |
 //! |---|---|
-//! | (here) | the task that keeps the pairs as configured |
+//! | (here) | the task that keeps them as configured |
 //! | `pair` | one pair: what exists, what is missing, and the missing made |
+//! | `tap` | one TAP of `vrouterd`'s making, brought to its workload |
+//! | `place` | where an interface belongs: what stands there, and its set-up |
 //! | `addresses` | addresses and default routes inside |
 //! | `link` | the few requests to the kernel that both need |
 //!
@@ -13,6 +15,8 @@
 mod addresses;
 mod link;
 mod pair;
+mod place;
+mod tap;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,11 +24,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use crate::config::{Config, Node, Workload};
+use crate::config::{Config, Node, PortKind, Workload};
 use crate::desired::{Attachment, Uplink, mtu_behind};
 use crate::stable;
 
-use link::Owned;
+use link::Device;
+use pair::Made;
+use place::{Place, Seen, namespace_of};
 
 pub(crate) use link::{Links, uplink};
 pub(crate) use pair::AttachError;
@@ -32,15 +38,18 @@ pub(crate) use pair::AttachError;
 /// Namespaces come and go without telling.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// While `vrouterd` is to make a TAP.
+const AWAITING: Duration = Duration::from_millis(100);
+
 /// What complaints about no single device are kept under: no name is empty.
 const ALL: &str = "";
 
 /// What the task tells.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A pair stands.
+    /// A pair stands, or a TAP has a place to come to.
     Attached(String, Attachment),
-    /// A pair is gone.
+    /// It is gone.
     Detached(String),
     /// The uplink has another MAC or MTU.
     Uplink(Uplink),
@@ -106,7 +115,7 @@ pub(crate) async fn keep(
         }
         tokio::select! {
             changed = configs.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(keeper.pause()) => {}
         }
     }
 }
@@ -120,69 +129,124 @@ struct Keeper {
     told: BTreeMap<String, String>,
 }
 
-/// A pair that stands.
+/// An interface that stands, or a TAP that is waited for.
 struct Standing {
     workload: Workload,
     attachment: Attachment,
-    /// How often the host end's carrier had changed: with an interface that a tenant takes down go its routes, and IPv6
-    /// addresses.
-    carrier_changes: u32,
+    state: State,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A pair, and how often the host end's carrier had changed: with an interface that a tenant takes down go its routes,
+    /// and IPv6 addresses.
+    Pair { carrier_changes: u32 },
+    /// The workload has its TAP.
+    Tap,
+    /// `vrouterd` has not made it yet.
+    AwaitedTap,
+}
+
+/// The devices of the node's namespace, by name.
+type Devices = BTreeMap<String, Device>;
+
 impl Keeper {
+    /// Until the next pass.
+    fn pause(&self) -> Duration {
+        let awaits = self.attached.values().any(|standing| standing.state == State::AwaitedTap);
+        if awaits { AWAITING } else { PERIOD }
+    }
+
     async fn pass(&mut self, config: &Config) -> Result<Passed, AttachError> {
         self.look_at_uplink().await;
         let node = &config.node.name;
-        let devices = self.links.owned_by(node).await?;
-        for (device, Owned { workload, .. }) in &devices {
-            if !config.workloads.iter().any(|w| w.name == *workload) {
-                match self.links.delete(device).await {
-                    Ok(()) => {
-                        self.says_no_more(device);
-                        info!("workload {workload}: detached");
-                    }
-                    // The others shall not suffer from it.
-                    Err(error) => {
-                        let text = format!("workload {workload}: removing {device}: {error}");
-                        self.complain(device, &text);
-                    }
-                }
-            }
-        }
-        let gone: Vec<String> = self
-            .attached
-            .iter()
-            .filter(|(name, standing)| {
-                let configured = config.workloads.iter().any(|w| w.name == **name);
-                !configured || !devices.contains_key(&standing.attachment.device)
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in gone {
-            self.attached.remove(&name);
-            let _ = self.events.send(Event::Detached(name)).await;
-        }
+        let all = self.links.all().await?;
+        let devices: Devices =
+            all.into_iter().map(|device| (device.name.clone(), device)).collect();
+        self.remove_unwanted(config, &devices).await;
+        self.tell_detached(config, &devices).await;
         let mut passed = Passed::Whole;
         for workload in &config.workloads {
             let attachment = self.attachment(&config.node, workload);
-            let carrier = devices.get(&attachment.device).map(|device| device.carrier);
-            let stands = self.attached.get(&workload.name).is_some_and(|standing| {
-                let same = standing.workload == *workload && standing.attachment == attachment;
-                // One that is down is left so: that is the tenant's own affair.
-                let back = carrier.is_some_and(|carrier| {
-                    carrier.is_up && carrier.changes != standing.carrier_changes
-                });
-                same && !back
-            });
-            if stands {
+            if self.stands(node, workload, &attachment, &devices).await {
                 continue;
             }
-            let changes = carrier.map_or(0, |carrier| carrier.changes);
-            if self.attach(node, workload, attachment, changes).await == Passed::Lacking {
+            let carrier = devices.get(&attachment.device).map(|device| device.carrier);
+            let carrier_changes = carrier.map_or(0, |carrier| carrier.changes);
+            if self.attach(node, workload, attachment, carrier_changes).await == Passed::Lacking {
                 passed = Passed::Lacking;
             }
         }
         Ok(passed)
+    }
+
+    /// Deletes the pairs of workloads that are configured no more. Their TAPs go with their vifs.
+    async fn remove_unwanted(&mut self, config: &Config, devices: &Devices) {
+        for (name, device) in devices {
+            let Some(workload) = device.workload(&config.node.name) else { continue };
+            if config.workloads.iter().any(|w| w.name == workload) {
+                continue;
+            }
+            match self.links.delete(name).await {
+                Ok(()) => {
+                    self.says_no_more(name);
+                    info!("workload {workload}: detached");
+                }
+                // The others shall not suffer from it.
+                Err(error) => {
+                    let text = format!("workload {workload}: removing {name}: {error}");
+                    self.complain(name, &text);
+                }
+            }
+        }
+    }
+
+    async fn tell_detached(&mut self, config: &Config, devices: &Devices) {
+        let is_gone = |name: &str, standing: &Standing| {
+            let configured = config.workloads.iter().find(|w| w.name == *name);
+            let Some(workload) = configured else { return true };
+            match standing.state {
+                State::Pair { .. } => devices
+                    .get(&standing.attachment.device)
+                    .is_none_or(|device| device.workload(&config.node.name).is_none()),
+                // Were its vif left standing, `vrouterd` would make another when a pair takes its place.
+                State::Tap | State::AwaitedTap => {
+                    workload.port != PortKind::Tap || !namespace_of(&standing.workload).exists()
+                }
+            }
+        };
+        let gone = self.attached.iter().filter(|(name, standing)| is_gone(name, standing));
+        for name in gone.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.attached.remove(&name);
+            let _ = self.events.send(Event::Detached(name)).await;
+        }
+    }
+
+    /// Whether nothing is to be done for a workload, or nothing can be done yet.
+    async fn stands(
+        &mut self,
+        node: &str,
+        workload: &Workload,
+        attachment: &Attachment,
+        devices: &Devices,
+    ) -> bool {
+        let Some(standing) = self.attached.get_mut(&workload.name) else { return false };
+        if standing.workload != *workload || standing.attachment != *attachment {
+            return false;
+        }
+        let host = devices.get(&attachment.device);
+        match (standing.state, host) {
+            // One that is down is left so: that is the tenant's own affair.
+            (State::Pair { carrier_changes }, host) => !host
+                .is_some_and(|host| host.carrier.is_up && host.carrier.changes != carrier_changes),
+            // A new one, wherever the former went.
+            (State::Tap | State::AwaitedTap, Some(_)) => false,
+            (State::AwaitedTap, None) => true,
+            (State::Tap, None) => match Place::of(workload) {
+                Ok(place) => matches!(place.look(node, workload).await, Ok(Seen::Right)),
+                Err(_) => false,
+            },
+        }
     }
 
     fn complain(&mut self, about: &str, text: &str) {
@@ -209,7 +273,7 @@ impl Keeper {
     fn attachment(&self, node: &Node, workload: &Workload) -> Attachment {
         let device = stable::tap(&node.name, &workload.name);
         let most = mtu_behind(&self.uplink, node.tunnel_endpoint);
-        Attachment { device, mtu: workload.mtu.unwrap_or(most) }
+        Attachment { device, port: workload.port, mtu: workload.mtu.unwrap_or(most) }
     }
 
     async fn attach(
@@ -220,29 +284,37 @@ impl Keeper {
         carrier_changes: u32,
     ) -> Passed {
         let name = &workload.name;
-        match pair::attach(&self.links, node, workload, &attachment).await {
+        let outcome = match workload.port {
+            PortKind::Veth => pair::attach(&self.links, node, workload, &attachment).await,
+            PortKind::Tap => tap::attach(&self.links, node, workload, &attachment).await,
+        };
+        match outcome {
             Ok(made) => {
                 self.says_no_more(name);
-                let (workload, device) = (workload.clone(), attachment.device.clone());
-                let standing = Standing { workload, attachment, carrier_changes };
-                let before = self.attached.insert(name.clone(), standing);
-                let Some(Standing { workload, attachment, .. }) = self.attached.get(name) else {
-                    return Passed::Lacking;
+                let state = match (workload.port, made) {
+                    (PortKind::Veth, _) => State::Pair { carrier_changes },
+                    (PortKind::Tap, Made::Awaited) => State::AwaitedTap,
+                    (PortKind::Tap, _) => State::Tap,
                 };
-                let known = before.is_some_and(|before| {
-                    before.workload == *workload && before.attachment == *attachment
-                });
-                if known {
-                    debug!("workload {name}: {device} is up again");
-                    return Passed::Whole;
-                }
+                let (workload, device) = (workload.clone(), attachment.device.clone());
                 let (namespace, interface) = (&workload.namespace, &workload.interface);
                 let addresses: Vec<String> =
                     workload.addresses().map(|address| address.to_string()).collect();
                 let addresses = addresses.join(" and ");
-                info!("workload {name}: {made} {interface} in {namespace}, {addresses}, {device}");
-                let event = Event::Attached(name.clone(), attachment.clone());
-                let _ = self.events.send(event).await;
+                let text = format!("{made} {interface} in {namespace}, {addresses}, {device}");
+                let before = self.attached.get(name).filter(|before| {
+                    before.workload == workload && before.attachment == attachment
+                });
+                if before.is_some() && made == Made::Kept {
+                    debug!("workload {name}: {device} is up again");
+                } else {
+                    info!("workload {name}: {text}");
+                }
+                if before.is_none() {
+                    let event = Event::Attached(name.clone(), attachment.clone());
+                    let _ = self.events.send(event).await;
+                }
+                self.attached.insert(name.clone(), Standing { workload, attachment, state });
                 Passed::Whole
             }
             Err(error) => {

@@ -172,6 +172,18 @@ pub struct Workload {
     pub mac: Mac,
     /// L3 MTU in bytes; when not given what the largest encapsulation leaves of the uplink's.
     pub mtu: Option<u16>,
+    /// What its interface is.
+    pub port: PortKind,
+}
+
+/// What a workload's interface is, and so who leaves checksums and segmentation to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortKind {
+    /// One end of a pair that the agent makes; its stack finishes packets itself.
+    #[default]
+    Veth,
+    /// A TAP that `vrouterd` makes; its stack leaves checksums and segmentation to `vrouterd`, and takes trains.
+    Tap,
 }
 
 impl Config {

@@ -93,4 +93,5 @@ pub(super) struct Workload {
     pub(super) address6: Option<Spanned<String>>,
     pub(super) mac: Option<Spanned<String>>,
     pub(super) mtu: Option<Spanned<i64>>,
+    pub(super) port: Option<Spanned<String>>,
 }

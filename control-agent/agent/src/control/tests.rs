@@ -9,6 +9,7 @@ use tables::{Key, NextHopKind, NhId, Object, TunnelEncap, VrfId};
 use wire::{Mac, Prefix};
 
 use super::*;
+use crate::config::PortKind;
 
 mod bridging;
 mod families;
@@ -102,7 +103,11 @@ impl World {
         let ids = node.ids.take().unwrap();
         node.control = Some(Control::new(node.config.clone(), uplink, ids, self.now));
         for workload in node.config.workloads.clone() {
-            let attachment = Attachment { device: format!("tap-{}", workload.name), mtu: 1450 };
+            let attachment = Attachment {
+                device: format!("tap-{}", workload.name),
+                port: workload.port,
+                mtu: 1450,
+            };
             self.queue.push_back((which, Input::Attached(workload.name, attachment)));
         }
         self.queue.push_back((which, Input::Start));
@@ -407,7 +412,7 @@ fn a_workload_that_is_gone_is_withdrawn_and_its_label_rests() {
     assert_eq!(world.nodes[0].route(5001, "10.1.0.12"), None);
     assert!(world.nodes[0].tunnel(5002, "10.1.0.12").is_some());
     world.reconfigure(1, with);
-    let attachment = Attachment { device: "tap-red-c".to_owned(), mtu: 1450 };
+    let attachment = Attachment { device: "tap-red-c".to_owned(), port: PortKind::Veth, mtu: 1450 };
     world.give(1, Input::Attached("red-c".to_owned(), attachment));
     world.settle();
     let fresh = world.nodes[0].tunnel(5001, "10.1.0.12").unwrap().1;
@@ -516,7 +521,7 @@ fn a_workload_counts_only_while_it_is_attached() {
     world.give(1, Input::Detached("red-b".to_owned()));
     world.settle();
     assert_eq!(world.nodes[0].route(5001, "10.1.0.12"), None);
-    let attachment = Attachment { device: "tap-red-b".to_owned(), mtu: 1450 };
+    let attachment = Attachment { device: "tap-red-b".to_owned(), port: PortKind::Veth, mtu: 1450 };
     world.give(1, Input::Attached("red-b".to_owned(), attachment));
     world.settle();
     assert!(world.nodes[0].tunnel(5001, "10.1.0.12").is_some());

@@ -27,11 +27,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tables::{
     BridgeEntry, BridgeFlags, Key, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId,
-    Object, Route, RouteFlags, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfId, limits,
+    Object, Route, RouteFlags, Transport, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfId,
+    limits,
 };
 use wire::{Address, Label, Mac, Prefix, Vni};
 
-use crate::config::{Config, Host, Network, Subnet, UnknownUnicast, Workload};
+use crate::config::{Config, Host, Network, PortKind, Subnet, UnknownUnicast, Workload};
 use crate::ids::{Ids, IdsError, WorkloadIds, translate_name};
 use crate::rib::import::{Beyond, Bindings, Hop};
 
@@ -67,11 +68,13 @@ pub(crate) fn mtu_behind(uplink: &Uplink, endpoint: IpAddr) -> u16 {
     uplink.mtu.min(uplink.buffers).saturating_sub(overhead)
 }
 
-/// A workload whose interface pair exists.
+/// A workload whose interface pair exists, or whose TAP `vrouterd` is to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Attachment {
-    /// The host end.
+    /// The host end, or the TAP until the workload has it.
     pub(crate) device: String,
+    /// Which of the two.
+    pub(crate) port: PortKind,
     /// L3 MTU in bytes.
     pub(crate) mtu: u16,
 }
@@ -325,6 +328,10 @@ impl Build<'_> {
             gateway: workload.inet.map(|host| host.subnet.gateway),
             gateway6: workload.inet6.map(|host| host.subnet.gateway),
             mtu: attachment.mtu,
+            transport: match attachment.port {
+                PortKind::Veth => Transport::Virtual,
+                PortKind::Tap => Transport::Tap,
+            },
             flags: if floods { flags.with(VifFlags::UNKNOWN_UNICAST_FLOOD) } else { flags },
             next_hop: Some(l3),
             ..Vif::new(vif, attachment.device.as_str(), VifKind::Virtual)

@@ -228,6 +228,7 @@ fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
     let name = order.device.as_str();
     let tap = Tap::create(name, Offloads::TcpAndUdp)
         .map_err(|error| format!("{name}: cannot make a TAP: {error}"))?;
+    let ifindex = sys::device::index(name).map_err(|error| format!("{name}: {error}"))?;
     if order.kind == VifKind::Monitoring {
         // The host must not speak where it only listens.
         silence_ipv6(name);
@@ -239,8 +240,11 @@ fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
         // Its MAC is the workload's to choose.
         _ => set_mtu(name, order.host.mtu, &ground.pools),
     };
-    set_up.map_err(|error| format!("{name}: cannot set it up: {error}"))?;
-    let ifindex = sys::device::index(name).map_err(|error| format!("{name}: {error}"))?;
+    match set_up {
+        // Whoever waited for it has moved it to the workload already, and sets its MTU there.
+        Err(error) if order.origin == Origin::Workload && is_absent(&error) => {}
+        other => other.map_err(|error| format!("{name}: cannot set it up: {error}"))?,
+    }
     let device = Device::Made { name: name.to_owned(), ifindex, watch: tap.watch() };
     let queues = vec![(0, order.first, Box::new(TapPort::new(tap)) as Box<dyn Port>)];
     Ok(Opened { device, queues, speed: None, driver: None })
@@ -250,6 +254,10 @@ fn make(ground: &Ground, order: &Order) -> Result<Opened, String> {
 pub(crate) fn set_up_host(name: &str, link: HostLink, pools: &FramePools) -> io::Result<()> {
     sys::device::set_mac(name, link.mac.0)?;
     set_mtu(name, link.mtu, pools)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }
 
 fn set_mtu(name: &str, mtu: u16, pools: &FramePools) -> io::Result<()> {

@@ -7,7 +7,7 @@ use toml::Spanned;
 use wire::Address;
 
 use super::super::error::Source;
-use super::super::{Host, Network, Subnet, Workload, raw};
+use super::super::{Host, Network, PortKind, Subnet, Workload, raw};
 use super::Result;
 use super::values::{address, device, host_of, mac, name, number};
 use crate::desired::LARGEST_MTU;
@@ -113,7 +113,19 @@ fn workload(source: &Source<'_>, networks: &[Network], raw: &raw::Workload) -> R
         inet,
         inet6,
         mac,
+        port: raw.port.as_ref().map_or(Ok(PortKind::default()), |word| port_kind(source, word))?,
     })
+}
+
+fn port_kind(source: &Source<'_>, word: &Spanned<String>) -> Result<PortKind> {
+    match word.get_ref().as_str() {
+        "veth" => Ok(PortKind::Veth),
+        "tap" => Ok(PortKind::Tap),
+        other => {
+            let problem = format!("\"{other}\" is not known; allowed are veth and tap");
+            Err(source.at(word.span(), "workload.port", problem))
+        }
+    }
 }
 
 /// What a workload has of one family, if it has it.
