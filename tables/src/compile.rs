@@ -12,7 +12,7 @@ use crate::lpm::{Leaf, lengths_beside};
 use crate::model::{Changes, Model};
 use crate::next_hop::{
     Crypt, EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, SpecialTunnel,
-    TunnelHop, UdpTunnel,
+    TunnelForm, TunnelHop, UdpTunnel,
 };
 use crate::{
     Adjacency, BridgeEntry, BridgeFlags, BridgeHit, ClassId, CompositeKind, Generation, Key,
@@ -348,7 +348,11 @@ fn tunnel_hop(
 ) -> TunnelHop {
     let (vif, ethernet) = way.unwrap_or_default();
     let header = outer_header(&ethernet, &endpoints, encap);
-    TunnelHop { vif, encap, endpoints, ready: way.is_some(), header }
+    // Plain UDP is not compiled to one.
+    let form = TunnelForm::new(&endpoints, encap);
+    let ready = way.is_some() && form.is_some();
+    let form = form.unwrap_or(TunnelForm::MplsOverUdpV4);
+    TunnelHop { vif, encap, form, endpoints, ready, header }
 }
 
 fn ethernet(adjacency: &Adjacency, endpoints: &Endpoints) -> [u8; 14] {

@@ -39,7 +39,7 @@ pub use hit::{BridgeHit, BridgeSlot, RouteHit, Station};
 pub use model::{Changes, Model};
 pub use next_hop::{
     Crypt, EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, SpecialTunnel,
-    TunnelHop, UdpTunnel,
+    TunnelForm, TunnelHop, UdpTunnel,
 };
 pub use object::*;
 pub use store::{Epoch, Owner};

@@ -121,6 +121,8 @@ pub struct TunnelHop {
     pub vif: VifId,
     /// What it puts between the outer IP header and the payload.
     pub encap: TunnelEncap,
+    /// The same, with the family of the outer addresses, in a byte: what each packet is told by.
+    pub form: TunnelForm,
     /// The outer addresses.
     pub endpoints: Endpoints,
     /// Whether the outer Ethernet header is known: the destination's adjacency, or a given rewrite. A packet for a
@@ -128,6 +130,50 @@ pub struct TunnelHop {
     pub ready: bool,
     /// The headers to put in front.
     pub header: OuterHeader,
+}
+
+/// The headers of a tunnel, each form with offsets of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TunnelForm {
+    /// MPLS over UDP over IPv4.
+    MplsOverUdpV4,
+    /// MPLS over GRE over IPv4.
+    MplsOverGreV4,
+    /// VXLAN over IPv4, a bridged frame inside.
+    VxlanV4,
+    /// VXLAN over IPv4, a routed packet inside.
+    VxlanL3V4,
+    /// MPLS over UDP over IPv6.
+    MplsOverUdpV6,
+    /// MPLS over GRE over IPv6.
+    MplsOverGreV6,
+    /// VXLAN over IPv6, a bridged frame inside.
+    VxlanV6,
+    /// VXLAN over IPv6, a routed packet inside.
+    VxlanL3V6,
+}
+
+impl TunnelForm {
+    /// The form of an encapsulation; below a transport label it is that of the label's. `None` for plain UDP, which has
+    /// no label or VNI.
+    pub const fn new(endpoints: &Endpoints, encap: TunnelEncap) -> Option<TunnelForm> {
+        let (v4, v6) = match encap {
+            TunnelEncap::MplsOverUdp | TunnelEncap::MplsOverMplsOverUdp(_) => {
+                (TunnelForm::MplsOverUdpV4, TunnelForm::MplsOverUdpV6)
+            }
+            TunnelEncap::MplsOverGre | TunnelEncap::MplsOverMplsOverGre(_) => {
+                (TunnelForm::MplsOverGreV4, TunnelForm::MplsOverGreV6)
+            }
+            TunnelEncap::Vxlan => (TunnelForm::VxlanV4, TunnelForm::VxlanV6),
+            TunnelEncap::VxlanL3(_) => (TunnelForm::VxlanL3V4, TunnelForm::VxlanL3V6),
+            TunnelEncap::Udp { .. } => return None,
+        };
+        match endpoints {
+            Endpoints::V4 { .. } => Some(v4),
+            Endpoints::V6 { .. } => Some(v6),
+        }
+    }
 }
 
 impl TunnelHop {

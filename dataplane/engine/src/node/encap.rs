@@ -3,7 +3,7 @@
 mod special;
 mod udp;
 
-use tables::{DropReason, Endpoints, Fib, FibNextHop, OuterHeader, TunnelEncap, TunnelHop, VifId};
+use tables::{DropReason, Fib, FibNextHop, OuterHeader, TunnelEncap, TunnelForm, TunnelHop, VifId};
 use wire::{Ethernet, Gre, Ipv4, Ipv6, Label, Mac, Mpls, Udp, Vni, Vxlan};
 
 use super::fragment;
@@ -42,10 +42,7 @@ impl Node for Encap {
         let fib = cx.fib;
         let result = match fib.next_hop(packet.meta.nh) {
             FibNextHop::Tunnel(hop) => self.encapsulate(cx, packet, hop),
-            FibNextHop::UdpTunnel(tunnel) => {
-                return udp::to_analyser(cx, packet, tunnel).unwrap_or_else(|other| other);
-            }
-            other => self.other_tunnel(cx, packet, other),
+            _ => return self.other_tunnel(cx, packet),
         };
         result.map_or_else(|other| otherwise(fib, packet, other), |()| Next::VifTx)
     }
@@ -76,40 +73,21 @@ impl Encap {
         if mss::may_be_syn(packet) {
             mss::into_tunnel(cx, packet, hop, mtu);
         }
-        match (&hop.endpoints, hop.encap) {
-            (Endpoints::V4 { .. }, TunnelEncap::MplsOverUdp) => {
-                self.over_v4::<MplsOverUdp, 46>(cx, packet, hop, mtu)
-            }
-            (Endpoints::V4 { .. }, TunnelEncap::MplsOverGre) => {
-                self.over_v4::<MplsOverGre, 42>(cx, packet, hop, mtu)
-            }
-            (Endpoints::V4 { .. }, TunnelEncap::VxlanL3(mac)) => {
-                inner_ethernet(packet, mac, self.uplink(cx, hop.vif)?, VXLAN_OVER_V4)?;
+        match hop.form {
+            TunnelForm::MplsOverUdpV4 => self.over_v4::<MplsOverUdp, 46>(cx, packet, hop, mtu),
+            TunnelForm::MplsOverGreV4 => self.over_v4::<MplsOverGre, 42>(cx, packet, hop, mtu),
+            TunnelForm::VxlanV4 => self.over_v4::<VxlanOverUdp, 50>(cx, packet, hop, mtu),
+            TunnelForm::VxlanL3V4 => {
+                inner_ethernet(packet, hop, self.uplink(cx, hop.vif)?, VXLAN_OVER_V4)?;
                 self.over_v4::<VxlanOverUdp, 50>(cx, packet, hop, mtu)
             }
-            (Endpoints::V4 { .. }, TunnelEncap::Vxlan) => {
-                self.over_v4::<VxlanOverUdp, 50>(cx, packet, hop, mtu)
-            }
-            (Endpoints::V6 { .. }, TunnelEncap::MplsOverUdp) => {
-                self.over_v6::<MplsOverUdp>(cx, packet, hop, mtu)
-            }
-            (Endpoints::V6 { .. }, TunnelEncap::MplsOverGre) => {
-                self.over_v6::<MplsOverGre>(cx, packet, hop, mtu)
-            }
-            (Endpoints::V6 { .. }, TunnelEncap::VxlanL3(mac)) => {
-                inner_ethernet(packet, mac, self.uplink(cx, hop.vif)?, VXLAN_OVER_V6)?;
+            TunnelForm::MplsOverUdpV6 => self.over_v6::<MplsOverUdp>(cx, packet, hop, mtu),
+            TunnelForm::MplsOverGreV6 => self.over_v6::<MplsOverGre>(cx, packet, hop, mtu),
+            TunnelForm::VxlanV6 => self.over_v6::<VxlanOverUdp>(cx, packet, hop, mtu),
+            TunnelForm::VxlanL3V6 => {
+                inner_ethernet(packet, hop, self.uplink(cx, hop.vif)?, VXLAN_OVER_V6)?;
                 self.over_v6::<VxlanOverUdp>(cx, packet, hop, mtu)
             }
-            (Endpoints::V6 { .. }, TunnelEncap::Vxlan) => {
-                self.over_v6::<VxlanOverUdp>(cx, packet, hop, mtu)
-            }
-            // Compiled to a special tunnel, whose hops have the plain encapsulation.
-            (
-                _,
-                TunnelEncap::MplsOverMplsOverGre(_)
-                | TunnelEncap::MplsOverMplsOverUdp(_)
-                | TunnelEncap::Udp { .. },
-            ) => Err(Next::Drop(DropReason::InvalidNh)),
         }
     }
 
@@ -371,10 +349,13 @@ fn longer(packet: &mut Packet<'_>, headers: usize, less: u16, mtu: u16) -> Resul
 #[inline]
 fn inner_ethernet(
     packet: &mut Packet<'_>,
-    mac: Mac,
+    hop: &TunnelHop,
     uplink: &Uplink,
     headers: usize,
 ) -> Result<(), Next> {
+    let TunnelEncap::VxlanL3(mac) = hop.encap else {
+        return Err(Next::Drop(DropReason::InvalidNh));
+    };
     if packet.meta.layer == Layer::L2 {
         return Err(Next::Drop(DropReason::InvalidNh));
     }

@@ -3,12 +3,10 @@
 
 use std::marker::PhantomData;
 
-use tables::{
-    Crypt, DropReason, Endpoints, FibNextHop, OuterHeader, SpecialTunnel, TunnelEncap, TunnelHop,
-};
+use tables::{Crypt, DropReason, FibNextHop, OuterHeader, SpecialTunnel, TunnelForm, TunnelHop};
 use wire::{Label, Mpls};
 
-use super::{Encap, MplsOverGre, MplsOverUdp, Payload, mark, outer_length};
+use super::{Encap, MplsOverGre, MplsOverUdp, Payload, mark, otherwise, outer_length, udp};
 use crate::feature::marking;
 use crate::flow_hash::flow_hash;
 use crate::graph::{Cx, Next};
@@ -16,17 +14,25 @@ use crate::mss::{self, TRANSPORT_LABEL};
 use crate::packet::{Addresses, Layer, Packet};
 
 impl Encap {
-    /// Encapsulates for what is not a plain tunnel.
+    /// What is not a plain tunnel.
     #[inline(never)]
-    pub(super) fn other_tunnel(
+    pub(super) fn other_tunnel(&mut self, cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        let result = match cx.fib.next_hop(packet.meta.nh) {
+            FibNextHop::SpecialTunnel(special) => self.special(cx, packet, special),
+            FibNextHop::UdpTunnel(tunnel) => {
+                return udp::to_analyser(cx, packet, tunnel).unwrap_or_else(|other| other);
+            }
+            _ => Err(Next::Drop(DropReason::InvalidNh)),
+        };
+        result.map_or_else(|other| otherwise(cx.fib, packet, other), |()| Next::VifTx)
+    }
+
+    fn special(
         &mut self,
         cx: &Cx<'_>,
         packet: &mut Packet<'_>,
-        hop: &FibNextHop,
+        special: &SpecialTunnel,
     ) -> Result<(), Next> {
-        let FibNextHop::SpecialTunnel(special) = hop else {
-            return Err(Next::Drop(DropReason::InvalidNh));
-        };
         let encrypted = match special.crypt {
             None => None,
             Some(Crypt::Vif(vif)) if cx.fib.vif(vif).is_some() => Some(vif),
@@ -71,28 +77,20 @@ impl Encap {
         packet.meta.layer = Layer::L2;
         packet.meta.label = Some(transport.get());
         packet.meta.addresses = Addresses::Hashed(hash.to_ne_bytes());
-        match (&hop.endpoints, hop.encap) {
-            (Endpoints::V4 { .. }, TunnelEncap::MplsOverUdp) => {
+        match hop.form {
+            TunnelForm::MplsOverUdpV4 => {
                 self.over_v4::<Above<MplsOverUdp>, 46>(cx, packet, hop, mtu)
             }
-            (Endpoints::V4 { .. }, TunnelEncap::MplsOverGre) => {
+            TunnelForm::MplsOverGreV4 => {
                 self.over_v4::<Above<MplsOverGre>, 42>(cx, packet, hop, mtu)
             }
-            (Endpoints::V6 { .. }, TunnelEncap::MplsOverUdp) => {
-                self.over_v6::<Above<MplsOverUdp>>(cx, packet, hop, mtu)
-            }
-            (Endpoints::V6 { .. }, TunnelEncap::MplsOverGre) => {
-                self.over_v6::<Above<MplsOverGre>>(cx, packet, hop, mtu)
-            }
+            TunnelForm::MplsOverUdpV6 => self.over_v6::<Above<MplsOverUdp>>(cx, packet, hop, mtu),
+            TunnelForm::MplsOverGreV6 => self.over_v6::<Above<MplsOverGre>>(cx, packet, hop, mtu),
             // A transport label is a label: it is compiled for MPLS alone.
-            (
-                _,
-                TunnelEncap::Vxlan
-                | TunnelEncap::VxlanL3(_)
-                | TunnelEncap::Udp { .. }
-                | TunnelEncap::MplsOverMplsOverGre(_)
-                | TunnelEncap::MplsOverMplsOverUdp(_),
-            ) => Err(Next::Drop(DropReason::InvalidNh)),
+            TunnelForm::VxlanV4
+            | TunnelForm::VxlanL3V4
+            | TunnelForm::VxlanV6
+            | TunnelForm::VxlanL3V6 => Err(Next::Drop(DropReason::InvalidNh)),
         }
     }
 }
