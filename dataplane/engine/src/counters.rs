@@ -150,6 +150,11 @@ impl Counters {
         }
     }
 
+    /// A packet is about to meet something for the second time: it counts once.
+    pub(crate) fn met_again(&self, vrf: VrfId, what: VrfCount) {
+        self.met(vrf, what, u64::MAX);
+    }
+
     /// So many packets found a station: `key` names it.
     #[inline(never)]
     pub(crate) fn bridged(&self, slot: BridgeSlot, key: u64, packets: u64) {
@@ -382,14 +387,13 @@ impl CounterReader {
         self.workers.iter().for_each(|worker| worker.page.log.set_rule(rule));
     }
 
-    /// Packets made by the workers (copies, answers, errors, segments of trains) since they began: packets received and packets made are
-    /// packets sent and packets dropped.
+    /// Packets made by the workers (copies, answers, errors, segments of trains) since they began: packets received and
+    /// made are packets sent, dropped, merged ([`CounterReader::merged`]) and held ([`CounterReader::held`]).
     pub fn spawned(&self) -> u64 {
         self.workers.iter().map(|worker| worker.page.spawned.get()).fold(0, u64::wrapping_add)
     }
 
-    /// Packets that have become part of another since the workers began: packets received and made are packets sent,
-    /// dropped and merged.
+    /// Packets that have become part of another since the workers began.
     pub fn merged(&self) -> u64 {
         self.workers.iter().map(|worker| worker.page.merged.get()).fold(0, u64::wrapping_add)
     }

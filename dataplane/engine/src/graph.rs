@@ -440,7 +440,20 @@ impl Meta {
         match next {
             Next::Drop(reason) => self.reason = reason,
             Next::HandOff(worker) => self.worker = worker,
-            _ => {}
+            Next::Parse
+            | Next::Decap
+            | Next::Bridge
+            | Next::Control
+            | Next::Route
+            | Next::NextHop
+            | Next::Flood
+            | Next::Encap
+            | Next::VifTx
+            | Next::Assemble
+            | Next::Hold
+            | Next::Fragment
+            | Next::Icmp
+            | Next::Punt => {}
         }
     }
 }

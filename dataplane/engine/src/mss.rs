@@ -99,7 +99,18 @@ fn way_back(cx: &Cx<'_>, packet: &Packet<'_>, hop: &FibNextHop) -> Option<usize>
             });
             uplinks.min()
         }
-        _ => None,
+        FibNextHop::Invalid
+        | FibNextHop::Discard
+        | FibNextHop::Receive { .. }
+        | FibNextHop::Encap { .. }
+        | FibNextHop::EncapGroup { .. }
+        | FibNextHop::Agent
+        | FibNextHop::Ecmp(_)
+        | FibNextHop::Translate { .. }
+        | FibNextHop::L2Receive
+        | FibNextHop::Resolve
+        | FibNextHop::Flood(_)
+        | FibNextHop::UdpTunnel(_) => None,
     };
     match hop {
         FibNextHop::Ecmp(group) => {

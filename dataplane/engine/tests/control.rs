@@ -232,6 +232,10 @@ fn an_interface_that_proxies_all_answers_all_and_one_that_proxies_none_the_gatew
         set_flags(site, VIF3, VifFlags::NO_ARP_PROXY);
         assert_eq!(told(&site.through(VIF3, &ask(2), VIF3)), (Mac::GATEWAY, tenant(2)));
         site.send(VIF3, &[ask(9)]).expect_drops(&[(DropReason::InvalidArp, 1)]);
+        // Nor does it ask by a flood.
+        let flood = PROXY.with(RouteFlags::ARP_FLOOD);
+        site.put([proxied(RED, "10.10.1.70/32", 40, Some(33), flood)]);
+        site.send(VIF3, &[ask(70)]).expect_drops(&[(DropReason::InvalidArp, 1)]);
     });
 }
 
@@ -260,6 +264,16 @@ fn replies_to_the_router_are_the_agents_those_to_all_are_copied_and_those_to_a_s
         let remote = arp(Mac::GATEWAY, ArpOperation::Reply, (OUTSIDE, tenant(200)), tenant(2));
         let outcome = site.send(FABRIC, &[vxlan(5001, &remote)]);
         outcome.expect_drops(&[(DropReason::NowhereToGo, 1)]);
+    });
+}
+
+#[test]
+fn a_tagged_reply_is_no_news_for_the_agent() {
+    with_agent(|site| {
+        let reply = arp(Mac::BROADCAST, ArpOperation::Reply, (MAC3, tenant(3)), tenant(2));
+        let tagged = [&reply[..12], &[0x81, 0, 0, 9], &reply[12..]].concat();
+        let outcome = site.send(VIF3, std::slice::from_ref(&tagged));
+        assert_eq!((outcome.on(AGENT).len(), outcome.on(VIF4)), (0, &[tagged][..]));
     });
 }
 
@@ -559,6 +573,27 @@ fn a_station_is_told_of_once_and_known_to_the_agent_once_it_is_learnt() {
         let back = [&NEW.0[..], &MAC4.0, &ping(MAC4, 4, 3)[12..]].concat();
         assert_eq!(site.through(VIF4, &back, VIF3), back, "not flooded any more");
         assert_eq!(sightings(site), []);
+    });
+}
+
+#[test]
+fn a_sub_interface_learns_by_its_own_flag_and_not_by_its_parents() {
+    with_agent(|site| {
+        set_flags(site, VIF3, VifFlags::MAC_LEARN);
+        let put = |site: &mut Site, flags| {
+            let sub = SubInterface { parent: VIF3, rx_vlan: 9, tx_vlan: 9, stations: Vec::new() };
+            let (kind, sub) = (VifKind::VirtualVlan, Some(sub));
+            let vif = Vif::new(VifId(6), "sub6", kind);
+            site.put([Object::Vif(Vif { vrf: RED, mac: Mac::GATEWAY, flags, sub, ..vif })]);
+        };
+        let tagged = [&MAC4.0[..], &NEW.0, &[0x81, 0, 0, 9], &ping(MAC3, 3, 4)[12..]].concat();
+        put(site, VifFlags(0));
+        assert_eq!(site.send(VIF3, std::slice::from_ref(&tagged)).on(VIF4).len(), 1);
+        assert_eq!(sightings(site), []);
+        set_flags(site, VIF3, VifFlags(0));
+        put(site, VifFlags::MAC_LEARN);
+        site.send(VIF3, &[tagged]);
+        assert_eq!(sightings(site), [Sighting { vif: VifId(6), vrf: RED, mac: NEW }]);
     });
 }
 

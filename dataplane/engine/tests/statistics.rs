@@ -58,6 +58,34 @@ fn tunnel_packets_are_received_in_the_fabrics_vrf_and_delivered_in_the_workloads
 }
 
 #[test]
+fn what_takes_a_detour_is_counted_once() {
+    each(|site| {
+        // By another worker, for half of the flows.
+        let flow = |port| udp(MAC9, 9, 3, (port, 53), b"flow")[14..].to_vec();
+        let flows: Vec<_> = (0..70).map(|port| mpls_over_gre(20, 64, &flow(port))).collect();
+        site.send(FABRIC, &flows);
+        expect(site, VrfId(0), &[(VrfCount::Receives, 70)]);
+        expect(site, RED, &[(VrfCount::Encaps, 70)]);
+        // No tunnel's, for the host.
+        site.add_host();
+        site.send(FABRIC, &[outer_udp(53, b"a name server's answer")]);
+        expect(site, VrfId(0), &[(VrfCount::Receives, 71)]);
+        // In two pieces.
+        let mut large = udp(MAC3, 3, 9, (1, 2), &[7; 1472]);
+        large[20] = 0;
+        assert_eq!(site.send(VIF3, &[large]).on(FABRIC).len(), 2);
+        // A question that `control` leaves to the workload.
+        let sender = [&MAC9.0[..], &tenant(9).octets()].concat();
+        let head = [&MAC3.0[..], &MAC9.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+        let question = [&head[..], &sender, &[0; 6], &tenant(3).octets()].concat();
+        site.through(FABRIC, &vxlan(5001, &question), VIF3);
+        let stats = site.counters.vrf(Some(RED));
+        assert_eq!(stats.get(VrfCount::UdpMplsTunnels), 2);
+        assert_eq!(stats.get(VrfCount::L2Encaps), 1);
+    });
+}
+
+#[test]
 fn groups_trees_translations_and_unknown_stations_are_counted() {
     each(|site| {
         let group = composite(CompositeKind::Ecmp(0), &[(40, Some(33)), (41, Some(34))]);

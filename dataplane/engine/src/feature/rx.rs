@@ -78,9 +78,11 @@ fn receive_by_sub(
 fn enter(packet: &mut Packet<'_>, vif: &FibVif) {
     packet.meta.rx_kind = vif.kind;
     packet.meta.vrf = vif.vrf;
-    if vif.flags.contains(VifFlags::MAC_LEARN) {
-        packet.meta.marks = packet.meta.marks.with(Marks::LEARN);
-    }
+    let marks = packet.meta.marks;
+    packet.meta.marks = match vif.flags.contains(VifFlags::MAC_LEARN) {
+        true => marks.with(Marks::LEARN),
+        false => marks.without(Marks::LEARN),
+    };
 }
 
 /// The VRF of the VLAN, and the class.

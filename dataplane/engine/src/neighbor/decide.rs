@@ -108,19 +108,18 @@ fn request(
 fn proxy(fib: &Fib, packet: &Packet<'_>, vif: &FibVif, asker: Asker, route: &RouteHit) -> Decision {
     let stitched = fib.stitched_mac(route);
     let own = Answer { mac: vif.mac, router: true };
+    let gateway = is_gateway(fib, route.nh);
+    let (all, none) =
+        (vif.flags.contains(VifFlags::MAC_PROXY), vif.flags.contains(VifFlags::NO_ARP_PROXY));
+    if asker == Asker::Workload && none && !all && !gateway {
+        return Decision::Drop(DropReason::InvalidArp);
+    }
     let answer = stitched.map_or(own, |mac| Answer { mac, router: false });
     if route.flags.contains(RouteFlags::ARP_FLOOD) && stitched.is_none() && asker != Asker::Host {
         return Decision::Flood;
     }
-    let gateway = is_gateway(fib, route.nh);
     if asker == Asker::Workload {
-        return match () {
-            () if vif.flags.contains(VifFlags::MAC_PROXY) => Decision::Answer(own),
-            () if vif.flags.contains(VifFlags::NO_ARP_PROXY) && !gateway => {
-                Decision::Drop(DropReason::InvalidArp)
-            }
-            () => Decision::Answer(answer),
-        };
+        return Decision::Answer(if all { own } else { answer });
     }
     // A question from elsewhere is answered only by the node that has the workload (case H18), unless this is the node
     // that serves who asks.

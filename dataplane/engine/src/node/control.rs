@@ -8,6 +8,7 @@ use wire::{Ethernet, icmp6, protocol};
 
 use super::bridge;
 use super::flood::Source;
+use super::next_hop::once_more;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::neighbor::{self, Asker, Decision, Message, Question};
 use crate::packet::{Addresses, Cast, Fragment, Layer, Marks, Outer, Packet, Protocol, Trap};
@@ -31,7 +32,9 @@ impl Node for Control {
         let asker = Asker::of(packet);
         match look(cx, packet, kind, asker) {
             Verdict::Taken(next) => next,
-            Verdict::Forward if packet.meta.marks.contains(Marks::DELIVERED) => Next::NextHop,
+            Verdict::Forward if packet.meta.marks.contains(Marks::DELIVERED) => {
+                once_more(cx, packet)
+            }
             // What the uplink or the host would tell each other, they tell each other in the kernel.
             Verdict::Forward if matches!(asker, Asker::Underlay | Asker::Host) => {
                 Next::Drop(DropReason::InterfaceDrop)
@@ -102,7 +105,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Only untagged packets are control packets.
+    /// Only untagged packets are control packets; of tagged ARP, what is malformed ends here (case H01).
     fn of(packet: &Packet<'_>) -> Kind {
         const DHCP_CLIENT: u32 = 68;
         const DHCP6_CLIENT: u32 = 546;
@@ -255,6 +258,8 @@ fn resolution(
                 Decision::Drop(reason) => Verdict::Taken(Next::Drop(reason)),
             }
         }
+        // What is said in a workload's own VLAN is no news.
+        Message::Reply { .. } if packet.meta.vlan.is_some() => Verdict::Forward,
         Message::Reply { .. } => reply(cx, packet, asker, trap),
         Message::Other => Verdict::Forward,
     }
@@ -325,7 +330,9 @@ pub(crate) fn to_router(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Option<Next> {
     match Kind::of(packet) {
         Kind::Arp => Some(match neighbor::read(packet) {
             // An answer to a question of the agent's.
-            Some(Message::Reply { .. }) if from_workload => packet.punt(Trap::Arp),
+            Some(Message::Reply { .. }) if from_workload && packet.meta.vlan.is_none() => {
+                packet.punt(Trap::Arp)
+            }
             _ => Next::Drop(DropReason::NowhereToGo),
         }),
         Kind::Advertisement | Kind::RouterSolicitation if from_workload => {

@@ -12,6 +12,7 @@ use crate::hand_off::WorkerId;
 use crate::inspect;
 use crate::mss;
 use crate::packet::{Cast, Fragment, Layer, Outer, Packet, Spread, Trap};
+use crate::vrf_counts::VrfCount;
 
 /// Has no state.
 #[derive(Default)]
@@ -32,7 +33,7 @@ impl Node for Decap {
             protocol::UDP => udp(cx, packet, Tunnel::of_udp(transport)),
             _ => match gre_payload(transport) {
                 Some(length) => gre(cx, packet, at + length),
-                None => return to_host(packet),
+                None => return to_host(cx, packet),
             },
         };
         result.unwrap_or_else(Next::Drop)
@@ -66,13 +67,16 @@ fn udp(cx: &mut Cx<'_>, packet: &mut Packet<'_>, tunnel: Tunnel) -> Result<Next,
     match tunnel {
         Tunnel::Mpls => mpls(cx, packet, at),
         Tunnel::Vxlan => vxlan(cx, packet, at),
-        Tunnel::None => Ok(to_host(packet)),
+        Tunnel::None => Ok(to_host(cx, packet)),
         Tunnel::Broken => Err(DropReason::InvalidPacket),
     }
 }
 
-/// Not a tunnel of ours: the next hop of the outer destination takes the untouched packet to the host.
-fn to_host(packet: &mut Packet<'_>) -> Next {
+/// Not a tunnel of ours: the next hop of the outer destination takes the untouched packet to the host, and counts what
+/// `parse` has counted.
+#[cold]
+fn to_host(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
+    cx.counters.met_again(packet.meta.vrf, VrfCount::Receives);
     packet.meta.layer = Layer::L3;
     packet.meta.outer = Outer::None;
     Next::NextHop
@@ -103,7 +107,9 @@ fn worker_of(cx: &Cx<'_>, packet: &Packet<'_>, at: usize) -> WorkerId {
         let nh = cx.fib.label(entry.label())?;
         match cx.fib.next_hop_entry(nh).family {
             NhFamily::Bridge => None,
-            _ => inner_hash(packet.frame.data().get(payload..)?, cx.seed),
+            NhFamily::Unspec | NhFamily::Inet | NhFamily::Inet6 => {
+                inner_hash(packet.frame.data().get(payload..)?, cx.seed)
+            }
         }
     });
     hash.map_or(cx.workers.own(), |hash| cx.workers.for_hash(hash))

@@ -6,6 +6,7 @@ use port::Frame;
 use tables::DropReason;
 use wire::{Cut, Ipv4};
 
+use super::next_hop::once_more;
 use crate::flow_hash::identification;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Cast, Fragment as Part, Meta, Packet, Protocol, Trap};
@@ -34,7 +35,7 @@ impl Node for Fragment {
             return Next::Drop(DropReason::InterfaceDrop);
         };
         match self.plan(cx, packet, mtu).and_then(|cut| in_pieces(cx, packet, &cut)) {
-            Some(()) => Next::NextHop,
+            Some(()) => once_more(cx, packet),
             None => Next::Drop(DropReason::InterfaceDrop),
         }
     }

@@ -29,7 +29,20 @@ impl Node for Icmp {
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let (error, reason) = match packet.meta.trap {
             Trap::HandleDf { mtu } => (IcmpError::TooBig { mtu }, DropReason::TooBig),
-            _ => (IcmpError::TimeExceeded, DropReason::TtlExceeded),
+            Trap::ZeroTtl => (IcmpError::TimeExceeded, DropReason::TtlExceeded),
+            // Nobody sends these here: what is to be told is the agent's to know.
+            Trap::Arp
+            | Trap::NextHop
+            | Trap::Resolve
+            | Trap::L3Protocols
+            | Trap::Diag { .. }
+            | Trap::IcmpError
+            | Trap::TorControl
+            | Trap::RouterAlert
+            | Trap::MacLearn { .. }
+            | Trap::MacMove { .. }
+            | Trap::MacIpLearning
+            | Trap::Bfd { .. } => return to_agent(packet),
         };
         if !may_be_told(packet) {
             return Next::Drop(reason);

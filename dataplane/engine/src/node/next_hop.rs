@@ -97,7 +97,9 @@ impl Node for NextHop {
                 let result = match family {
                     NhFamily::Bridge if *leaf => deliver_to_leaf(cx, packet, to),
                     NhFamily::Bridge => deliver_frame(cx, packet, to),
-                    _ => deliver_packet(cx, packet, to, rewrite),
+                    NhFamily::Unspec | NhFamily::Inet | NhFamily::Inet6 => {
+                        deliver_packet(cx, packet, to, rewrite)
+                    }
                 };
                 result.unwrap_or_else(|other| other)
             }
@@ -171,6 +173,15 @@ fn longer(cx: &Cx<'_>, packet: &mut Packet<'_>, mtu: usize) -> Result<(), Next> 
     Err(fragment::too_big(packet, mtu))
 }
 
+/// To its next hop, which has counted it already and will again.
+#[cold]
+pub(super) fn once_more(cx: &Cx<'_>, packet: &Packet<'_>) -> Next {
+    if let Some(what) = VrfCount::of(cx.fib.next_hop(packet.meta.nh)) {
+        cx.counters.met_again(packet.meta.vrf, what);
+    }
+    Next::NextHop
+}
+
 #[inline]
 fn into_tunnel(packet: &mut Packet<'_>) -> Next {
     spend_hop(packet).map_or_else(|other| other, |()| Next::Encap)
@@ -189,7 +200,7 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
             packet.meta.vrf = *vrf;
             match family {
                 NhFamily::Bridge => Next::Bridge,
-                _ => Next::Route,
+                NhFamily::Unspec | NhFamily::Inet | NhFamily::Inet6 => Next::Route,
             }
         }
         FibNextHop::Receive { vif } => receive_packet(cx, packet, *vif),

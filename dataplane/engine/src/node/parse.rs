@@ -5,7 +5,7 @@ use tables::{DropReason, FibNextHop, NhId, VifFlags, VifId, VifKind, VrfId};
 use wire::{Mac, protocol};
 
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Addresses, Cast, Fragment, Outer, Packet, Protocol};
+use crate::packet::{Addresses, Cast, Fragment, Outer, Packet, Protocol, Spread};
 use crate::vrf_counts::VrfCount;
 use crate::{inject, inspect};
 
@@ -80,8 +80,8 @@ impl Node for Parse {
             VifKind::Physical => self.fabric(cx, packet),
             VifKind::Host | VifKind::XenLl | VifKind::Gateway => host(packet),
             VifKind::Agent => inject::obey(cx, packet),
-            // The others receive nothing.
-            _ => Next::Drop(DropReason::InterfaceDrop),
+            // These receive nothing.
+            VifKind::Stats | VifKind::Monitoring => Next::Drop(DropReason::InterfaceDrop),
         }
     }
 }
@@ -132,7 +132,8 @@ impl Parse {
         }
         match (packet.meta.ip_protocol, packet.meta.fragment) {
             (protocol::UDP | protocol::GRE, Fragment::Whole) => {
-                self.received += 1;
+                // What another worker handed over has been counted there.
+                self.received += u64::from(packet.meta.spread == Spread::Allowed);
                 packet.meta.outer = source;
                 Next::Decap
             }
