@@ -118,9 +118,10 @@ fn what_a_tunnel_brings_for_the_agent_is_charged_to_its_vrf_and_leaves_the_under
         assert_eq!(dropped(site, LATER, &flood, reason), 300);
         assert_eq!(dropped(site, LATER, &vec![(FABRIC, to_agent(52)); 200], reason), 0);
         // An ICMP error about a tunnel of this node.
-        let about = &mpls_over_gre(20, 64, b"inner")[14..42];
+        let mut about = mpls_over_gre(20, 64, b"inner")[14..42].to_vec();
+        about[12..20].rotate_left(4);
         let mut error = Vec::new();
-        let icmp = [&[3, 1, 0, 0, 0, 0, 0, 0], about].concat();
+        let icmp = [&[3, 1, 0, 0, 0, 0, 0, 0], &about[..]].concat();
         etherparse::PacketBuilder::ethernet2(REMOTE_MAC.0, UPLINK_MAC.0)
             .ipv4(endpoint(7).octets(), endpoint(1).octets(), 64)
             .write(&mut error, etherparse::IpNumber::ICMP, &icmp)

@@ -4,6 +4,7 @@ use Expect::{All, Each, Own};
 use Is::*;
 
 use tables::DropReason::{ClonedOriginal, InvalidPacket, McastDfBit, TtlExceeded};
+use tables::{Object, SubInterface, Vif, VifId, VifKind};
 use wire::Mac;
 
 use crate::judge::{frame_of, judge};
@@ -96,7 +97,31 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::tenant("zk-syn-rst", All(Routed), "routed; partly: the flow pair with flows"),
         Row::tenant("sv-sctp", All(Routed), "routed; partly: the flow key with flows"),
         Row::tenant("td-bfd-auth", All(Routed), "routed as any UDP"),
-        Row::tenant("zk-qinq", All(Flooded), "both tags kept, in order"),
+        Row::tenant(
+            "zk-qinq",
+            Own(|site, packets| {
+                for (number, packet) in packets.iter().enumerate() {
+                    judge(site, VIF3, number + 1, packet, Flooded);
+                }
+                // The outer tag selects a sub-interface, whatever the inner one is.
+                let outer = u16::from_be_bytes([packets[0][14], packets[0][15]]) & 0xfff;
+                let sub = SubInterface {
+                    parent: VIF3,
+                    rx_vlan: outer,
+                    tx_vlan: outer,
+                    stations: Vec::new(),
+                };
+                let vif = Vif { vrf: RED, ..Vif::new(VifId(60), "sub", VifKind::VirtualVlan) };
+                site.put([Object::Vif(Vif { sub: Some(sub), ..vif })]);
+                for packet in packets {
+                    let outcome = site.exchange(&[(VIF3, packet)]);
+                    let inner = [&packet[..12], &packet[16..]].concat();
+                    assert_eq!(outcome.on(VIF4), [inner], "{:?}", outcome.drops);
+                }
+                assert_eq!(site.counters.vif(VifId(60)).rx_packets, packets.len() as u64);
+            }),
+            "both tags kept, in order; the outer one selects a sub-interface",
+        ),
         Row::tenant(
             "sv-three-vlans",
             Each(&[Routed, Flooded]),
