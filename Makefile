@@ -11,7 +11,7 @@ help:
 	@echo "make demo KEEP=1   the same, leaves it standing; make demo-clean removes it"
 	@echo "make test          every test: unit, property, graph, end to end in network namespaces"
 	@echo "make check         format, lints, crate directions, licences and advisories"
-	@echo "make fuzz SECS=60  each fuzz target under libFuzzer for so long (ONLY=target for one)"
+	@echo "make fuzz SECS=60  each fuzz target under libFuzzer for so long (ONLY=target for one; SANITIZER=address on nightly)"
 	@echo "make deep          Miri, and all interleavings of what threads share"
 	@echo "make bench         measurements; rows in target/bench/summary.json"
 

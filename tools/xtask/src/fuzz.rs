@@ -1,11 +1,11 @@
 //! `make fuzz`: each target of `fuzz/src/targets.rs` under libFuzzer for a while.
 //!
-//! libFuzzer's coverage needs nothing but stable Rust; a nightly toolchain adds AddressSanitizer. The corpus grows in
+//! libFuzzer's coverage needs nothing but stable Rust; `SANITIZER=address` adds AddressSanitizer, by a nightly toolchain. The corpus grows in
 //! `target/fuzz/corpus`; what crashes is written to `fuzz/src/__fuzz__`, where `cargo test` finds it from then on.
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::command::{command, output, root};
+use crate::command::{command, root};
 
 /// Runs all targets, or one, for `seconds` each.
 pub(crate) fn run(seconds: &str, only: Option<&str>) -> Result<()> {
@@ -35,13 +35,13 @@ pub(crate) fn run(seconds: &str, only: Option<&str>) -> Result<()> {
         ensure!(targets.contains(&only), "no target {only}: {targets:?}");
     }
     let chosen = targets.iter().filter(|target| only.is_none_or(|only| only == **target));
-    let sanitizer = if has_nightly() { "address" } else { "NONE" };
+    let sanitizer = std::env::var("SANITIZER").unwrap_or_else(|_| "NONE".to_owned());
     let mut crashed = Vec::new();
     for target in chosen {
         let corpus = corpora.join(target);
         let test = format!("targets::{target}");
         let mut arguments =
-            vec!["bolero", "test", &test, "--package", "fuzz", "--sanitizer", sanitizer];
+            vec!["bolero", "test", &test, "--package", "fuzz", "--sanitizer", &sanitizer];
         let (corpus, time) = (corpus.to_string_lossy().into_owned(), format!("{seconds}s"));
         arguments.extend(["--corpus-dir", &corpus, "-T", &time, "--target-dir", "target/fuzz"]);
         if sanitizer != "NONE" {
@@ -61,9 +61,4 @@ pub(crate) fn run(seconds: &str, only: Option<&str>) -> Result<()> {
         return Ok(());
     }
     bail!("found something: {}; the inputs are in fuzz/src/__fuzz__", crashed.join(", "))
-}
-
-fn has_nightly() -> bool {
-    output("rustup", &["toolchain", "list"])
-        .is_ok_and(|list| list.lines().any(|line| line.starts_with("nightly")))
 }
