@@ -119,7 +119,8 @@ impl NextHop {
     #[inline(never)]
     fn count(&mut self, cx: &Cx<'_>) {
         let (RunKey(key), packets) = (self.run, std::mem::take(&mut self.packets));
-        let (nh, vrf) = (NhId((key >> 16) as u32), VrfId(key as u16));
+        let [v, w, a, b, c, d, _, _] = key.to_le_bytes();
+        let (nh, vrf) = (NhId(u32::from_le_bytes([a, b, c, d])), VrfId(u16::from_le_bytes([v, w])));
         if packets != 0
             && let Some(what) = VrfCount::of(cx.fib.next_hop(nh))
         {
