@@ -403,7 +403,8 @@ fn everything(model: &Model) -> Vec<Op> {
     objects.into_iter().map(Op::Put).collect()
 }
 
-/// All that can be asked, as comparable data (slots aside: they depend on history).
+/// All that can be asked, as comparable data (slots, and since when an id names an interface, aside: they depend on
+/// history).
 fn answers(fib: &Fib) -> impl PartialEq + std::fmt::Debug + use<> {
     let hit =
         |hit: RouteHit| (hit.nh, hit.label, hit.flags, hit.prefix_len, fib.stitched_mac(&hit));
@@ -430,7 +431,8 @@ fn answers(fib: &Fib) -> impl PartialEq + std::fmt::Debug + use<> {
                 .map(|hit| (hit.nh, hit.label, hit.flags))
         })
         .collect();
-    let vifs: Vec<_> = (0..3).map(|id| fib.vif(VifId(id)).cloned()).collect();
+    let timeless = |vif: &FibVif| FibVif { since: Generation(0), ..vif.clone() };
+    let vifs: Vec<_> = (0..3).map(|id| fib.vif(VifId(id)).map(timeless)).collect();
     (routes, hops, labels, stations, vifs)
 }
 

@@ -23,7 +23,7 @@ fn start(tunnel: Tunnel, args: &[&str]) -> Option<Pair> {
         }
         ip(&["-n", &node.workload, "link", "set", "eth0", "mtu", "8950"]);
         let mut client = node.daemon().client();
-        client.apply(model::uplink_mtu(&node.side, 9000)).unwrap();
+        client.apply(model::mtus(&node.side, 9000, 8950)).unwrap();
         client.barrier().unwrap();
     }
     Some(pair)

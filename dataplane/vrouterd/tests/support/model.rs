@@ -76,10 +76,14 @@ pub(crate) fn program(here: &Side, there: &Side, tunnel: Tunnel) -> Vec<Op> {
     objects.into_iter().map(Op::Put).collect()
 }
 
-/// The uplink with another MTU.
-pub(crate) fn uplink_mtu(here: &Side, mtu: u16) -> Vec<Op> {
+/// The uplink and the workload's interface with other MTUs.
+pub(crate) fn mtus(here: &Side, uplink_mtu: u16, mtu: u16) -> Vec<Op> {
     let uplink = vif(UPLINK, &here.uplink, VifKind::Physical, VrfId(0));
-    vec![Op::Put(Object::Vif(Vif { mac: here.uplink_mac, mtu, ..uplink }))]
+    let port = vif(PORT, &here.port, VifKind::Virtual, VRF);
+    vec![
+        Op::Put(Object::Vif(Vif { mac: here.uplink_mac, mtu: uplink_mtu, ..uplink })),
+        Op::Put(Object::Vif(Vif { mtu, ..port })),
+    ]
 }
 
 /// vhost0, the workload as seen from the host, and the host as seen from the workload.

@@ -68,6 +68,8 @@ const OURS: &[DropReason] = &[
     DropReason::StormUnicast,
     DropReason::StormArp,
     DropReason::StormPunt,
+    DropReason::TooBig,
+    DropReason::StormIcmp,
 ];
 
 /// The counters that are not zero.
