@@ -67,6 +67,7 @@ fn put(prefix: Prefix<Ipv4Addr>, label: u32) -> Op {
         label,
         flags: RouteFlags(0),
         mac: None,
+        identity: None,
     }))
 }
 

@@ -65,6 +65,13 @@ pub(crate) fn shape(object: &Object) -> Result<(), ModelError> {
             vrf_id(key, "vrf", assign.vrf)
         }
         Object::VrfTable(table) => vrf_id(key, "vrf", table.vrf),
+        Object::RuleSet(set) => {
+            above(key, "id", set.id.0, limits::RULE_SETS)?;
+            let count = u32::try_from(set.rules.len()).unwrap_or(u32::MAX);
+            above(key, "rules", count, limits::RULES + 1)
+        }
+        Object::Identity(identity) => above(key, "id", identity.id.0, limits::IDENTITIES),
+        Object::FlowTimeout(_) => Ok(()),
     }
 }
 
@@ -249,6 +256,9 @@ pub(crate) fn references(store: &Store, object: &Object) -> Result<(), ModelErro
             }
         }
         Object::Vif(_)
+        | Object::RuleSet(_)
+        | Object::Identity(_)
+        | Object::FlowTimeout(_)
         | Object::Vrf(_)
         | Object::NextHop(_)
         | Object::Label(_)

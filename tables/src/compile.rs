@@ -80,6 +80,7 @@ fn compile(fib: &mut Fib, model: &Model, key: &Key) {
         Key::Class(id) => fib.classes.set(id.index(), model.class(id).copied()),
         // Shown only.
         Key::VrfTable(_) => {}
+        Key::RuleSet(_) | Key::Identity(_) | Key::FlowTimeout(..) => {}
     }
 }
 

@@ -8,18 +8,25 @@ use wire::{Address, Mac};
 
 use crate::{
     BridgeSlot, CompositeKind, Key, NextHop, NextHopKind, NhId, Object, Rewrite, Route, Station,
-    VifId,
+    VifId, VifPolicy,
 };
 
 /// Calls `visit` with every object that `object` refers to, by field. A vif's next hop is no reference (it is an
-/// identity in flow keys, and next hops refer to vifs); nor is a VRF, which needs no object.
+/// identity in flow keys, and next hops refer to vifs); nor is a VRF, which needs no object; nor is a mirror that an
+/// interface or a rule names: without it there is no copy.
 pub(crate) fn each(object: &Object, mut visit: impl FnMut(&'static str, Key)) {
     match object {
         Object::Vif(vif) => {
             vif.sub.iter().for_each(|sub| visit("sub.parent", Key::Vif(sub.parent)));
             vif.monitors.iter().for_each(|id| visit("monitors", Key::Vif(*id)));
+            each_rule_set(&vif.policy, visit);
         }
-        Object::Vrf(_) | Object::QosMap(_) | Object::Class(_) => {}
+        Object::Vrf(_)
+        | Object::RuleSet(_)
+        | Object::QosMap(_)
+        | Object::Class(_)
+        | Object::Identity(_)
+        | Object::FlowTimeout(_) => {}
         Object::Mirror(mirror) => visit("next_hop", Key::NextHop(mirror.next_hop)),
         Object::VrfAssign(assign) => visit("vif", Key::Vif(assign.vif)),
         Object::VrfTable(table) => {
@@ -49,6 +56,13 @@ fn each_of_next_hop(nh: &NextHop, mut visit: impl FnMut(&'static str, Key)) {
         }
         _ => {}
     }
+}
+
+fn each_rule_set(policy: &VifPolicy, mut visit: impl FnMut(&'static str, Key)) {
+    let VifPolicy { network, ingress, egress, .. } = policy;
+    network.iter().for_each(|id| visit("policy.network", Key::RuleSet(*id)));
+    ingress.iter().for_each(|id| visit("policy.ingress", Key::RuleSet(*id)));
+    egress.iter().for_each(|id| visit("policy.egress", Key::RuleSet(*id)));
 }
 
 fn each_of_rewrite(rewrite: &Rewrite, visit: &mut impl FnMut(&'static str, Key)) {
@@ -84,6 +98,7 @@ fn each_of_route<A: Address>(route: &Route<A>, mut visit: impl FnMut(&'static st
     if let Some(mac) = stitched(route) {
         visit("mac", Key::Bridge(route.vrf, mac));
     }
+    route.identity.iter().for_each(|id| visit("identity", Key::Identity(*id)));
 }
 
 /// The MAC stitched to a route; all zeros means none.

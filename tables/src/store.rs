@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use wire::{Label, Mac, Prefix, Vni};
 
 use crate::{
-    Adjacency, BridgeEntry, ClassId, ForwardingClass, Key, LabelEntry, Mirror, MirrorId, NextHop,
-    NhId, Object, QosMap, QosMapId, Route, Vif, VifId, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
+    Adjacency, BridgeEntry, ClassId, FlowTimeout, ForwardingClass, Identity, IdentityId, Key,
+    LabelEntry, Mirror, MirrorId, NextHop, NhId, Object, QosMap, QosMapId, Route, RuleSet,
+    RuleSetId, Vif, VifId, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
 };
 
 /// Who puts objects.
@@ -57,6 +58,9 @@ pub(crate) struct Store {
     pub(crate) classes: BTreeMap<ClassId, Entry<ForwardingClass>>,
     pub(crate) assignments: BTreeMap<(VifId, u16), Entry<VrfAssign>>,
     pub(crate) vrf_tables: BTreeMap<VrfId, Entry<VrfTable>>,
+    pub(crate) rule_sets: BTreeMap<RuleSetId, Entry<RuleSet>>,
+    pub(crate) identities: BTreeMap<IdentityId, Entry<Identity>>,
+    pub(crate) timeouts: BTreeMap<(u8, u16), Entry<FlowTimeout>>,
 }
 
 impl Store {
@@ -81,6 +85,11 @@ impl Store {
                 Object::VrfAssign(self.assignments.get(&(*vif, *vlan))?.value)
             }
             Key::VrfTable(vrf) => Object::VrfTable(self.vrf_tables.get(vrf)?.value),
+            Key::RuleSet(id) => Object::RuleSet(self.rule_sets.get(id)?.value.clone()),
+            Key::Identity(id) => Object::Identity(self.identities.get(id)?.value.clone()),
+            Key::FlowTimeout(protocol, port) => {
+                Object::FlowTimeout(self.timeouts.get(&(*protocol, *port))?.value)
+            }
         })
     }
 
@@ -111,6 +120,9 @@ impl Store {
             Object::Class(class) => same(&self.classes, &class.id, class),
             Object::VrfAssign(a) => same(&self.assignments, &(a.vif, a.vlan), a),
             Object::VrfTable(table) => same(&self.vrf_tables, &table.vrf, table),
+            Object::RuleSet(set) => same(&self.rule_sets, &set.id, set),
+            Object::Identity(identity) => same(&self.identities, &identity.id, identity),
+            Object::FlowTimeout(t) => same(&self.timeouts, &(t.protocol, t.port), t),
         }
     }
 
@@ -144,6 +156,11 @@ impl Store {
                 into(&mut self.assignments, (a.vif, a.vlan), a, mark, Object::VrfAssign)
             }
             Object::VrfTable(t) => into(&mut self.vrf_tables, t.vrf, t, mark, Object::VrfTable),
+            Object::RuleSet(s) => into(&mut self.rule_sets, s.id, s, mark, Object::RuleSet),
+            Object::Identity(i) => into(&mut self.identities, i.id, i, mark, Object::Identity),
+            Object::FlowTimeout(t) => {
+                into(&mut self.timeouts, (t.protocol, t.port), t, mark, Object::FlowTimeout)
+            }
         }
     }
 
@@ -175,6 +192,11 @@ impl Store {
                 out_of(&mut self.assignments, &(*vif, *vlan), Object::VrfAssign)
             }
             Key::VrfTable(vrf) => out_of(&mut self.vrf_tables, vrf, Object::VrfTable),
+            Key::RuleSet(id) => out_of(&mut self.rule_sets, id, Object::RuleSet),
+            Key::Identity(id) => out_of(&mut self.identities, id, Object::Identity),
+            Key::FlowTimeout(protocol, port) => {
+                out_of(&mut self.timeouts, &(*protocol, *port), Object::FlowTimeout)
+            }
         }
     }
 
@@ -195,6 +217,11 @@ impl Store {
             Key::Class(id) => self.classes.get(id).map(|e| e.mark),
             Key::VrfAssign(vif, vlan) => self.assignments.get(&(*vif, *vlan)).map(|e| e.mark),
             Key::VrfTable(vrf) => self.vrf_tables.get(vrf).map(|e| e.mark),
+            Key::RuleSet(id) => self.rule_sets.get(id).map(|e| e.mark),
+            Key::Identity(id) => self.identities.get(id).map(|e| e.mark),
+            Key::FlowTimeout(protocol, port) => {
+                self.timeouts.get(&(*protocol, *port)).map(|e| e.mark)
+            }
         }
     }
 
@@ -219,6 +246,11 @@ impl Store {
                 self.assignments.get_mut(&(*vif, *vlan)).map(|e| &mut e.mark)
             }
             Key::VrfTable(vrf) => self.vrf_tables.get_mut(vrf).map(|e| &mut e.mark),
+            Key::RuleSet(id) => self.rule_sets.get_mut(id).map(|e| &mut e.mark),
+            Key::Identity(id) => self.identities.get_mut(id).map(|e| &mut e.mark),
+            Key::FlowTimeout(protocol, port) => {
+                self.timeouts.get_mut(&(*protocol, *port)).map(|e| &mut e.mark)
+            }
         };
         place.map(|place| std::mem::replace(place, mark))
     }
@@ -247,6 +279,11 @@ impl Store {
         keys.extend(matching(&self.vrf_tables, &which, Key::VrfTable));
         keys.extend(matching(&self.vifs, &which, Key::Vif));
         keys.extend(matching(&self.vrfs, &which, Key::Vrf));
+        keys.extend(matching(&self.rule_sets, &which, Key::RuleSet));
+        keys.extend(matching(&self.identities, &which, Key::Identity));
+        keys.extend(matching(&self.timeouts, &which, |(protocol, port)| {
+            Key::FlowTimeout(protocol, port)
+        }));
         keys
     }
 }

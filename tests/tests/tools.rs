@@ -97,6 +97,7 @@ fn routes(vrf: VrfId, count: u32) -> Vec<Op> {
             label: None,
             flags: RouteFlags::default(),
             mac: None,
+            identity: None,
         }))
     };
     let hosts = (1..count).map(|host| route(0x0a00_0000 + host * 7, 32));

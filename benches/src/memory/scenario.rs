@@ -218,7 +218,7 @@ fn tunnel(encap: TunnelEncap) -> NextHopKind {
 fn route(vrf: VrfId, address: Ipv4Addr, next_hop: NhId, label: Option<u32>) -> Object {
     let (prefix, flags) = (Prefix::host(address), RouteFlags::default());
     let label = label.and_then(|label| Vni::try_from(label).ok());
-    Object::Inet(Route { vrf, prefix, next_hop, label, flags, mac: None })
+    Object::Inet(Route { vrf, prefix, next_hop, label, flags, mac: None, identity: None })
 }
 
 /// A 64-byte frame with a UDP packet.

@@ -108,7 +108,12 @@ fn delete_order(key: &Key, known: &Objects) -> u8 {
 
 fn key_order(key: &Key) -> u8 {
     match key {
-        Key::Vrf(_) | Key::Class(_) | Key::QosMap(_) => 0,
+        Key::Vrf(_)
+        | Key::Class(_)
+        | Key::QosMap(_)
+        | Key::RuleSet(_)
+        | Key::Identity(_)
+        | Key::FlowTimeout(..) => 0,
         Key::Vif(_) => 1,
         Key::NextHop(_) | Key::VrfAssign(..) | Key::VrfTable(_) => 2,
         Key::Bridge(..) => 4,
@@ -141,6 +146,7 @@ mod tests {
             label: None,
             flags: RouteFlags::default(),
             mac: None,
+            identity: None,
         })
     }
 
@@ -152,7 +158,7 @@ mod tests {
             next_hop(1, group),
             next_hop(2, NextHopKind::L2Receive),
             route(1, 1),
-            Object::Vrf(Vrf { id: VrfId(1), name: "red".to_owned() }),
+            Object::Vrf(Vrf::new(VrfId(1), "red")),
         ]);
         let mut sync = Sync::default();
         let ops = sync.next(&all, &BTreeSet::new());

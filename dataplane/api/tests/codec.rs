@@ -30,6 +30,7 @@ fn op() -> impl Strategy<Value = Op> {
                     label: Vni::try_from(nh).ok(),
                     flags: RouteFlags(flags),
                     mac: (flags & 1 != 0).then_some(Mac([2, 0, 0, 0, 0, flags])),
+                    identity: None,
                 }))
             }
         ),

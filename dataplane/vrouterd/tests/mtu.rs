@@ -71,7 +71,7 @@ fn tight(tunnel: Tunnel, workers: &str) -> Pair {
 fn route6(last: u8, next_hop: NhId, label: Option<Vni>) -> Op {
     let (vrf, flags) = (model::VRF, RouteFlags::default());
     let prefix = Prefix::host(address6(last));
-    Op::Put(Object::Inet6(Route { vrf, prefix, next_hop, label, flags, mac: None }))
+    Op::Put(Object::Inet6(Route { vrf, prefix, next_hop, label, flags, mac: None, identity: None }))
 }
 
 fn ping(pair: &Pair, arguments: &[&str]) -> String {

@@ -11,6 +11,7 @@ use wire::{Label, Mac, Prefix, Vni};
 
 mod mirror;
 mod next_hop;
+mod policy;
 mod qos;
 mod route;
 mod vif;
@@ -18,6 +19,10 @@ mod vif;
 pub use mirror::{Mirror, MirrorFlags};
 pub use next_hop::{
     CompositeKind, Member, NextHop, NextHopKind, NhFamily, NhFlags, Rewrite, TunnelEncap, Uplink,
+};
+pub use policy::{
+    AnyPrefix, FloatingDirection, FloatingIp, FlowTimeout, Identity, Judge, Peer, PortMapping,
+    Ports, Rule, RuleFamily, RuleId, RuleSet, ServiceAddress, ServiceKind, Verdict, VifPolicy,
 };
 pub use qos::{ForwardingClass, QosMap};
 pub use route::{
@@ -68,6 +73,18 @@ id!(
 id!(
     /// Index of a forwarding class, 0 to 255.
     ClassId(u8));
+id!(
+    /// Index of a rule set, 0 to 65535.
+    RuleSetId(u32));
+id!(
+    /// Index of an identity, 0 to 1048574.
+    IdentityId(u32));
+id!(
+    /// Number of a virtual network, the same on all nodes.
+    NetworkId(u32));
+id!(
+    /// Number of a security group, the same on all nodes.
+    GroupId(u32));
 
 /// Capacities of the tables (reference dataplane.md section 3).
 pub mod limits {
@@ -93,6 +110,12 @@ pub mod limits {
     pub const UPLINKS: usize = 3;
     /// Usable members of an ECMP group: the index in a flow is a signed byte (section 17).
     pub const ECMP_MEMBERS: usize = 127;
+    /// Rule sets.
+    pub const RULE_SETS: usize = 65_536;
+    /// Rules of a rule set.
+    pub const RULES: usize = 16_384;
+    /// Identities: what a route has room for.
+    pub const IDENTITIES: usize = (1 << 20) - 1;
 }
 
 /// A set of flag bits that keeps the ones it does not know.
@@ -164,6 +187,12 @@ pub enum Object {
     VrfAssign(VrfAssign),
     /// A VRF's host-based service.
     VrfTable(VrfTable),
+    /// Rules.
+    RuleSet(RuleSet),
+    /// What routes are to policy.
+    Identity(Identity),
+    /// How long flows may be idle.
+    FlowTimeout(FlowTimeout),
 }
 
 /// What names an object.
@@ -197,6 +226,12 @@ pub enum Key {
     VrfAssign(VifId, u16),
     /// A VRF's host-based service.
     VrfTable(VrfId),
+    /// Rules.
+    RuleSet(RuleSetId),
+    /// What routes are to policy.
+    Identity(IdentityId),
+    /// The timeout of flows of this protocol and port.
+    FlowTimeout(u8, u16),
 }
 
 impl Object {
@@ -217,6 +252,9 @@ impl Object {
             Object::Class(class) => Key::Class(class.id),
             Object::VrfAssign(assign) => Key::VrfAssign(assign.vif, assign.vlan),
             Object::VrfTable(table) => Key::VrfTable(table.vrf),
+            Object::RuleSet(set) => Key::RuleSet(set.id),
+            Object::Identity(identity) => Key::Identity(identity.id),
+            Object::FlowTimeout(timeout) => Key::FlowTimeout(timeout.protocol, timeout.port),
         }
     }
 }
@@ -238,6 +276,11 @@ impl fmt::Display for Key {
             Key::Class(id) => write!(f, "forwarding class {id}"),
             Key::VrfAssign(vif, vlan) => write!(f, "vlan {vlan} of vif {vif}"),
             Key::VrfTable(vrf) => write!(f, "table of vrf {vrf}"),
+            Key::RuleSet(id) => write!(f, "rule set {id}"),
+            Key::Identity(id) => write!(f, "identity {id}"),
+            Key::FlowTimeout(protocol, port) => {
+                write!(f, "flow timeout of protocol {protocol} port {port}")
+            }
         }
     }
 }

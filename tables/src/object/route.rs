@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use wire::{Address, Label, Mac, Prefix, Vni};
 
-use super::{NhId, VifId, VrfId, flags};
+use super::{IdentityId, NhId, VifId, VrfId, flags};
 
 /// Name of a routing table. Tables exist from the first route on; this only names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,17 @@ pub struct Vrf {
     pub id: VrfId,
     /// Its name, as `default-domain:demo:red:red`.
     pub name: String,
+    /// Whether packets must come from where the route to their source leads.
+    pub rpf: bool,
+    /// At most so many flows of it at a time.
+    pub max_flows: Option<u32>,
+}
+
+impl Vrf {
+    /// A table that checks where packets come from, without limits.
+    pub fn new(id: VrfId, name: impl Into<String>) -> Vrf {
+        Vrf { id, name: name.into(), rpf: true, max_flows: None }
+    }
 }
 
 flags!(
@@ -50,6 +61,8 @@ pub struct Route<A: Address> {
     pub flags: RouteFlags,
     /// Stitched MAC: what ARP for this address is answered with. Must be in the VRF's bridge table.
     pub mac: Option<Mac>,
+    /// What whoever is there is to policy.
+    pub identity: Option<IdentityId>,
 }
 
 flags!(

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 use wire::{Mac, Prefix};
 
-use super::{MirrorId, NhId, QosMapId, VifId, VrfId, flags};
+use super::{FloatingIp, MirrorId, NhId, QosMapId, ServiceAddress, VifId, VifPolicy, VrfId, flags};
 
 /// What an interface is (section 2.1). The discriminant is the original's type number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -198,6 +198,12 @@ pub struct Vif {
     pub fat_flow_exclude: Vec<Prefix<Ipv4Addr>>,
     /// Addresses that fat-flow rules do not touch, at most 3.
     pub fat_flow_exclude6: Vec<Prefix<Ipv6Addr>>,
+    /// How its flows are judged, where [`VifFlags::POLICY`] asks for it.
+    pub policy: VifPolicy,
+    /// Its floating IPs.
+    pub floating_ips: Vec<FloatingIp>,
+    /// Services it reaches under addresses of its own.
+    pub services: Vec<ServiceAddress>,
 }
 
 impl Vif {
@@ -235,6 +241,9 @@ impl Vif {
             fat_flow_rules: Vec::new(),
             fat_flow_exclude: Vec::new(),
             fat_flow_exclude6: Vec::new(),
+            policy: VifPolicy::default(),
+            floating_ips: Vec::new(),
+            services: Vec::new(),
         }
     }
 }

@@ -55,6 +55,7 @@ pub fn route(vrf: u16, prefix: &str, next_hop: u32, label: Option<u32>) -> Route
         label: label.map(|label| Vni::try_from(label).unwrap()),
         flags: RouteFlags(0),
         mac: None,
+        identity: None,
     }
 }
 
@@ -66,6 +67,7 @@ pub fn route6(vrf: u16, prefix: &str, next_hop: u32) -> Object {
         label: None,
         flags: RouteFlags(0),
         mac: None,
+        identity: None,
     })
 }
 

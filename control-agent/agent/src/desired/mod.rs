@@ -210,7 +210,15 @@ impl Build<'_> {
         flags: RouteFlags,
         mac: Option<Mac>,
     ) {
-        self.put(A::route(Route { vrf, prefix, next_hop, label: None, flags, mac }));
+        self.put(A::route(Route {
+            vrf,
+            prefix,
+            next_hop,
+            label: None,
+            flags,
+            mac,
+            identity: None,
+        }));
     }
 
     fn bridge(&mut self, vrf: VrfId, mac: Mac, next_hop: NhId, label: Option<Vni>) {
@@ -232,7 +240,7 @@ impl Build<'_> {
     fn fabric(&mut self) -> Result<(), IdsError> {
         let node = &self.inputs.config.node;
         let uplink = self.inputs.uplink;
-        self.put(Object::Vrf(Vrf { id: FABRIC, name: FABRIC_NAME.to_owned() }));
+        self.put(Object::Vrf(Vrf::new(FABRIC, FABRIC_NAME)));
         self.put(Object::Vif(Vif {
             vrf: FABRIC,
             mac: uplink.mac,
@@ -264,7 +272,7 @@ impl Build<'_> {
     fn network(&mut self, network: &Network) -> Result<(), IdsError> {
         let vrf = self.ids.vrf(&network.name)?;
         let name = &network.name;
-        self.put(Object::Vrf(Vrf { id: vrf, name: format!("default-domain:demo:{name}:{name}") }));
+        self.put(Object::Vrf(Vrf::new(vrf, format!("default-domain:demo:{name}:{name}"))));
         let l2_receive = self.l2_receive()?;
         let uplink = self.inputs.uplink;
         for mac in [Mac::GATEWAY, uplink.mac, router_mac(self.inputs.config, uplink)] {

@@ -87,7 +87,7 @@ impl Build<'_> {
                 (group, None, (RouteFlags::ARP_PROXY, None))
             }
         };
-        self.put(A::route(Route { vrf, prefix, next_hop, label, flags, mac }));
+        self.put(A::route(Route { vrf, prefix, next_hop, label, flags, mac, identity: None }));
         Ok(())
     }
 

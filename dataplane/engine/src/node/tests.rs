@@ -82,6 +82,7 @@ impl Desk {
             label: None,
             flags,
             mac: None,
+            identity: None,
         };
         let objects = [
             Object::Vif(vif(UPLINK, VifKind::Physical, VrfId(0), UPLINK_MAC)),

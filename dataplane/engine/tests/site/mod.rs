@@ -523,10 +523,12 @@ pub fn proxied(
     let next_hop = NhId(next_hop);
     let label = label.map(|label| Vni::try_from(label).unwrap());
     match prefix.parse() {
-        Ok(prefix) => Object::Inet(Route { vrf, prefix, next_hop, label, flags, mac: None }),
+        Ok(prefix) => {
+            Object::Inet(Route { vrf, prefix, next_hop, label, flags, mac: None, identity: None })
+        }
         Err(_) => {
             let prefix = prefix.parse().unwrap();
-            Object::Inet6(Route { vrf, prefix, next_hop, label, flags, mac: None })
+            Object::Inet6(Route { vrf, prefix, next_hop, label, flags, mac: None, identity: None })
         }
     }
 }

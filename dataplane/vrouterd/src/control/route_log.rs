@@ -120,6 +120,7 @@ mod tests {
             label: None,
             flags: RouteFlags::default(),
             mac: None,
+            identity: None,
         }))
     }
 

@@ -162,6 +162,7 @@ pub(crate) fn v6(addresses: [(NhId, Ipv6Addr); 2], gateways: &[Ipv6Addr]) -> Vec
             label: None,
             flags,
             mac: None,
+            identity: None,
         }))
     };
     let hosts = addresses.map(|(next_hop, to)| route(to, next_hop, RouteFlags::default()));
@@ -227,7 +228,15 @@ fn endpoint(address: IpAddr) -> Object {
         IpAddr::V4(address) => route(vrf, address, TO_HOST, None, flags),
         IpAddr::V6(address) => {
             let prefix = Prefix::host(address);
-            Object::Inet6(Route { vrf, prefix, next_hop: TO_HOST, label: None, flags, mac: None })
+            Object::Inet6(Route {
+                vrf,
+                prefix,
+                next_hop: TO_HOST,
+                label: None,
+                flags,
+                mac: None,
+                identity: None,
+            })
         }
     }
 }
@@ -240,5 +249,13 @@ fn route(
     flags: RouteFlags,
 ) -> Object {
     let label = label.map(|label| Vni::try_from(label).unwrap());
-    Object::Inet(Route { vrf, prefix: Prefix::host(to), next_hop, label, flags, mac: None })
+    Object::Inet(Route {
+        vrf,
+        prefix: Prefix::host(to),
+        next_hop,
+        label,
+        flags,
+        mac: None,
+        identity: None,
+    })
 }

@@ -31,11 +31,27 @@ pub(super) fn add(
         }
         Family::Inet => {
             let prefix = inet(given)?;
-            Object::Inet(Route { vrf, prefix, next_hop, label, flags: flags(given), mac })
+            Object::Inet(Route {
+                vrf,
+                prefix,
+                next_hop,
+                label,
+                flags: flags(given),
+                mac,
+                identity: None,
+            })
         }
         Family::Inet6 => {
             let prefix = inet6(given)?;
-            Object::Inet6(Route { vrf, prefix, next_hop, label, flags: flags(given), mac })
+            Object::Inet6(Route {
+                vrf,
+                prefix,
+                next_hop,
+                label,
+                flags: flags(given),
+                mac,
+                identity: None,
+            })
         }
     };
     session.operate(vec![Op::Put(object)])
