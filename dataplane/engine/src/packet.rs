@@ -27,12 +27,14 @@ pub(crate) struct Packet<'a> {
 pub(crate) struct Meta {
     /// The next hop it was given to last.
     pub(crate) nh: NhId,
-    /// Label or VNI to leave with, if any.
-    pub(crate) label: Option<u32>,
+    /// Label or VNI to leave with; [`NO_LABEL`] for none, which saves a word.
+    label: u32,
     /// The VRF it is being forwarded in (`dvrf`).
     pub(crate) vrf: VrfId,
     /// Where the network header starts in the frame.
     pub(crate) network: u16,
+    /// What is to be remembered until it leaves.
+    pub(crate) marks: Marks,
     /// What the network header is.
     pub(crate) protocol: Protocol,
     /// Whether it is being bridged or routed.
@@ -43,8 +45,6 @@ pub(crate) struct Meta {
     pub(crate) ttl: u8,
     /// How often it went through `Translate`.
     pub(crate) passes: u8,
-    /// What is to be remembered until it leaves.
-    pub(crate) marks: Marks,
     /// Its forwarding class if it is marked `CLASSED`, else the 802.1p priority of the tag it came with (0 without).
     pub(crate) qos: u8,
     /// The outer source it was decapsulated from.
@@ -86,6 +86,9 @@ pub(crate) struct Meta {
     /// What the agent is told with it, once it is to go there.
     pub(crate) trap: Trap,
 }
+
+/// No label: they have 20 bits, VNIs 24.
+const NO_LABEL: u32 = u32::MAX;
 
 /// Why a packet goes to the agent: the command of the agent header and its parameter (reference dataplane.md section 19).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +140,7 @@ pub(crate) enum Trap {
 
 /// What a node says about a packet to a later one, a bit each; nearly all packets have none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Marks(u8);
+pub(crate) struct Marks(u16);
 
 impl Marks {
     /// Under a label the frame is to travel behind a control word.
@@ -172,7 +175,7 @@ impl Marks {
 
     /// The bits that are in both, to be tested together with others.
     #[inline]
-    pub(crate) const fn only(self, other: Marks) -> u8 {
+    pub(crate) const fn only(self, other: Marks) -> u16 {
         self.0 & other.0
     }
 
@@ -315,7 +318,7 @@ impl Meta {
             rx_kind: VifKind::Virtual,
             vrf: VrfId(0),
             nh: NhId(0),
-            label: None,
+            label: NO_LABEL,
             tx_vif: VifId(0),
             protocol: Protocol::Other,
             network: 0,
@@ -350,7 +353,7 @@ impl Meta {
         self.rx_vif = rx_vif;
         self.vrf = VrfId(0);
         self.nh = NhId(0);
-        self.label = None;
+        self.label = NO_LABEL;
         self.protocol = Protocol::Other;
         self.network = 0;
         self.layer = Layer::L2;
@@ -361,6 +364,18 @@ impl Meta {
         self.qos = 0;
         self.outer = Outer::None;
         self.spread = spread;
+    }
+
+    /// Label or VNI to leave with, if any.
+    #[inline]
+    pub(crate) fn label(&self) -> Option<u32> {
+        (self.label != NO_LABEL).then_some(self.label)
+    }
+
+    /// It leaves with this label or VNI, or with none.
+    #[inline]
+    pub(crate) fn set_label(&mut self, label: Option<u32>) {
+        self.label = label.unwrap_or(NO_LABEL);
     }
 
     /// Came in through a workload's port.

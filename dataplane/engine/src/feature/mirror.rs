@@ -47,7 +47,7 @@ pub(super) fn mirror(
     copy.rx_kind = vif.kind;
     copy.marks = Marks::COPY;
     copy.nh = mirror.next_hop;
-    copy.label = mirror.vni.map(u32::from);
+    copy.set_label(mirror.vni.map(u32::from));
     copy.vrf = fib.next_hop_entry(mirror.next_hop).vrf.unwrap_or(meta.vrf);
     let metadata = match direction {
         Direction::Received => &extras.ingress_metadata,

@@ -90,7 +90,8 @@ impl Node for Bridge {
             }
         }
         self.packets += 1;
-        (packet.meta.nh, packet.meta.label) = (self.last.nh, self.last.label);
+        packet.meta.nh = self.last.nh;
+        packet.meta.set_label(self.last.label);
         match (self.last.way, packet.meta.protocol) {
             (Way::Router, Protocol::Ipv4 | Protocol::Ipv6) => Next::Route,
             (Way::Router, _) => {
@@ -196,7 +197,8 @@ fn into_tree(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
     if let Some(station) = cx.fib.station(hit.slot) {
         cx.counters.bridged(hit.slot, key(station.vrf, station.mac), 1);
     }
-    (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
+    packet.meta.nh = hit.nh;
+    packet.meta.set_label(hit.label);
     if hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) {
         return with_control_word(cx, packet);
     }
@@ -205,7 +207,8 @@ fn into_tree(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
 
 /// What this node answers takes the way of the asker's bridge entry: also back into the fabric.
 pub(super) fn back_to(cx: &Cx<'_>, packet: &mut Packet<'_>, hit: &BridgeHit) -> Next {
-    (packet.meta.nh, packet.meta.label) = (hit.nh, hit.label);
+    packet.meta.nh = hit.nh;
+    packet.meta.set_label(hit.label);
     match hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) {
         true => behind_control_word(cx, packet),
         false => Next::NextHop,

@@ -143,7 +143,7 @@ fn mpls(cx: &mut Cx<'_>, packet: &mut Packet<'_>, at: usize) -> Result<Next, Dro
         return Err(DropReason::InvalidLabel);
     }
     packet.meta.ttl = ttl;
-    packet.meta.label = None;
+    packet.meta.set_label(None);
     let payload = u16::try_from(payload).map_err(|_| DropReason::Pull)?;
     enter(cx, packet, nh, payload, Under::Label(entry.label()))
 }
@@ -157,7 +157,7 @@ fn vxlan(cx: &mut Cx<'_>, packet: &mut Packet<'_>, at: usize) -> Result<Next, Dr
         return Ok(packet.punt(Trap::RouterAlert));
     }
     let nh = cx.fib.vni(vni).ok_or(DropReason::InvalidVnid)?;
-    packet.meta.label = Some(vni);
+    packet.meta.set_label(Some(vni));
     let payload = u16::try_from(at + Vxlan::LEN).map_err(|_| DropReason::Pull)?;
     enter(cx, packet, nh, payload, Under::Vni)
 }
@@ -269,7 +269,7 @@ fn in_front_of_frame(
             control_word(packet)?;
             let block = packet.frame.data().get(..EDGE_BLOCK).ok_or(DropReason::InvalidPacket)?;
             let vxlan = block.get(Ipv4::LEN + Udp::LEN..).and_then(Vxlan::parse);
-            packet.meta.label = vxlan.and_then(|(vxlan, _)| vxlan.vni());
+            packet.meta.set_label(vxlan.and_then(|(vxlan, _)| vxlan.vni()));
             packet.frame.pull(EDGE_BLOCK).map_err(|_| DropReason::InvalidPacket)
         }
         _ if entry.flags.contains(NhFlags::L2_CONTROL_DATA) => control_word(packet),

@@ -188,7 +188,7 @@ fn otherwise(fib: &Fib, packet: &mut Packet<'_>, decided: Next) -> Next {
         return decided;
     }
     let meta = &mut *packet.meta;
-    let hit = match (meta.layer, meta.label, meta.addresses) {
+    let hit = match (meta.layer, meta.label(), meta.addresses) {
         (Layer::L3, None, Addresses::V4 { destination, .. }) => fib.route(meta.vrf, destination),
         (Layer::L3, None, Addresses::V6 { destination, .. }) => fib.route(meta.vrf, destination),
         _ => return Next::Drop(DropReason::InvalidLabel),
@@ -196,14 +196,16 @@ fn otherwise(fib: &Fib, packet: &mut Packet<'_>, decided: Next) -> Next {
     if hit.label.is_none() {
         return Next::Drop(DropReason::InvalidLabel);
     }
-    (meta.nh, meta.label) = (hit.nh, hit.label);
+    meta.nh = hit.nh;
+    meta.set_label(hit.label);
     Next::NextHop
 }
 
 /// Marks the headers that were just put in front, where class or ECN say something: mostly they do not.
 #[inline]
 fn mark(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &TunnelHop) {
-    if packet.meta.tos & cx.marking.outward | packet.meta.marks.only(Marks::CLASSED) != 0 {
+    if u16::from(packet.meta.tos & cx.marking.outward) | packet.meta.marks.only(Marks::CLASSED) != 0
+    {
         let label = (!hop.encap.is_vxlan()).then(|| hop.header.shim());
         marking::mark_outer(cx.fib, packet, cx.marking, label);
     }
@@ -248,7 +250,7 @@ impl Payload for MplsOverUdp {
 
     #[inline]
     fn shim(packet: &Packet<'_>) -> Result<Mpls, DropReason> {
-        let label = packet.meta.label.ok_or(DropReason::InvalidLabel)?;
+        let label = packet.meta.label().ok_or(DropReason::InvalidLabel)?;
         let label = Label::try_from(label).map_err(|_| DropReason::InvalidLabel)?;
         Ok(Mpls::bottom(label, if packet.meta.ttl == 0 { 64 } else { packet.meta.ttl }))
     }
@@ -304,7 +306,7 @@ impl Payload for VxlanOverUdp {
 
     #[inline]
     fn shim(packet: &Packet<'_>) -> Result<Vxlan, DropReason> {
-        let vni = packet.meta.label.ok_or(DropReason::InvalidLabel)?;
+        let vni = packet.meta.label().ok_or(DropReason::InvalidLabel)?;
         let vni = Vni::try_from(vni).map_err(|_| DropReason::InvalidLabel)?;
         Ok(Vxlan::new(vni))
     }

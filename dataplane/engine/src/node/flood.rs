@@ -215,7 +215,7 @@ impl Copies<'_, '_, '_> {
                 let vrf = fib.vif(*vif).map(|vif| vif.vrf);
                 self.copy(Next::NextHop, |copy| {
                     copy.meta.nh = member.next_hop;
-                    copy.meta.label = None;
+                    copy.meta.set_label(None);
                     copy.meta.vrf = vrf.unwrap_or(copy.meta.vrf);
                     Ok(())
                 })
@@ -255,7 +255,7 @@ impl Copies<'_, '_, '_> {
             }
             copy.meta.marks = copy.meta.marks.without(Marks::CONTROL_WORD);
             copy.meta.nh = member.next_hop;
-            copy.meta.label = member.label;
+            copy.meta.set_label(member.label);
             copy.meta.addresses = Addresses::Hashed(hash.to_ne_bytes());
             copy.meta.cast = Cast::Group;
             Ok(())
@@ -303,7 +303,7 @@ fn push_edge_block(
     endpoints: &Endpoints,
     hash: u32,
 ) -> Result<(), DropReason> {
-    let vni = copy.meta.label.and_then(|vni| Vni::try_from(vni).ok());
+    let vni = copy.meta.label().and_then(|vni| Vni::try_from(vni).ok());
     let vxlan = Vxlan::new(vni.ok_or(DropReason::InvalidLabel)?);
     let length = u16::try_from(EDGE_BLOCK + copy.frame.len()).map_err(|_| DropReason::Push)?;
     let (source, destination) = match *endpoints {

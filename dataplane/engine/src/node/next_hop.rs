@@ -404,7 +404,7 @@ fn choose(cx: &Cx<'_>, packet: &mut Packet<'_>, group: &EcmpGroup) -> Next {
         return Next::Drop(DropReason::InvalidSource);
     }
     if group.label == LabelOf::Member {
-        packet.meta.label = member.label;
+        packet.meta.set_label(member.label);
     }
     if packet.meta.marks.contains(Marks::CONTROL_WORD)
         && let Err(reason) = put_control_word(cx.fib, packet)

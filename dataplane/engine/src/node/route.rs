@@ -83,7 +83,7 @@ impl Node for Route {
         meta.layer = Layer::L3;
         meta.hop = Hop::Due;
         meta.nh = hit.nh;
-        meta.label = hit.label;
+        meta.set_label(hit.label);
         Next::NextHop
     }
 }

@@ -75,7 +75,7 @@ impl Encap {
             *third |= exp << 1;
         }
         packet.meta.layer = Layer::L2;
-        packet.meta.label = Some(transport.get());
+        packet.meta.set_label(Some(transport.get()));
         packet.meta.addresses = Addresses::Hashed(hash.to_ne_bytes());
         match hop.form {
             TunnelForm::MplsOverUdpV4 => {

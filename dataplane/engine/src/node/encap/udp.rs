@@ -61,7 +61,8 @@ pub(super) fn to_analyser(
         packet.meta.tx_vif = vif;
         return Ok(Next::VifTx);
     }
-    (packet.meta.nh, packet.meta.label) = (route.nh, route.label);
+    packet.meta.nh = route.nh;
+    packet.meta.set_label(route.label);
     Ok(Next::NextHop)
 }
 
