@@ -1,23 +1,28 @@
 //! From `Model` to `Fib`: the only file that knows both. Each changed key is compiled from the model as it is now, so
 //! changes can be coalesced and their order does not matter.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use wire::{
     Address, Ethernet, Gre, Ipv4, Ipv6, Mpls, Prefix, Udp, Vni, Vxlan, ethertype, port, protocol,
 };
 
-use crate::fib::{Endpoints, Family, Fib, FibVif, QosTable, SubEntry, VifExtras, VifFeatures};
+use crate::fib::{
+    Endpoints, Family, Fib, FibVif, FlowSettings, QosTable, SubEntry, VifExtras, VifFeatures,
+    VrfSettings,
+};
 use crate::lpm::{Leaf, lengths_beside};
 use crate::model::{Changes, Model};
 use crate::next_hop::{
     Crypt, EcmpGroup, FibNextHop, FloodGroup, HopEntry, LabelOf, OuterHeader, SpecialTunnel,
     TunnelForm, TunnelHop, UdpTunnel,
 };
+use crate::policy::Classifier;
 use crate::{
     Adjacency, BridgeEntry, BridgeFlags, BridgeHit, ClassId, CompositeKind, Generation, Key,
     Member, NextHop, NextHopKind, NhFamily, NhFlags, QosMap, Rewrite, Route, RouteHit, Station,
-    TunnelEncap, Uplink, Vif, VifFlags, VifId, VifKind, VrfId, Writer,
+    TunnelEncap, Uplink, Vif, VifFlags, VifId, VifKind, VifPolicy, Vrf, VrfId, Writer,
 };
 
 /// Of outer headers (reference dataplane.md section 8.3).
@@ -39,6 +44,7 @@ fn compile(fib: &mut Fib, model: &Model, key: &Key) {
         Key::Vif(id) => {
             let next = Generation(fib.generation.0 + 1);
             let compiled = model.vif(id).map(|it| vif(model, it, since(fib.vif(id), it, next)));
+            fib.policy_stamps.touch(id.index(), stamp(fib));
             let features = compiled.as_ref().map_or(VifFeatures::default(), |it| it.features);
             fib.vifs.set(id.index(), compiled);
             note_indirect(fib, id, features.intersects(VifFeatures::TX));
@@ -47,8 +53,11 @@ fn compile(fib: &mut Fib, model: &Model, key: &Key) {
                 fib.agent = model.vifs(..).find(|vif| vif.kind == VifKind::Agent).map(|vif| vif.id);
             }
         }
-        // A name: nothing packets read.
-        Key::Vrf(_) => {}
+        Key::Vrf(id) => {
+            let settings = |vrf: &Vrf| VrfSettings { rpf: vrf.rpf, max_flows: vrf.max_flows };
+            fib.vrf_settings.set(id.index(), model.vrf(id).map(settings));
+            touch_all(fib, id);
+        }
         Key::NextHop(id) => {
             fib.next_hops.set(id.index(), model.next_hop(id).map(|nh| next_hop(model, nh)))
         }
@@ -80,7 +89,36 @@ fn compile(fib: &mut Fib, model: &Model, key: &Key) {
         Key::Class(id) => fib.classes.set(id.index(), model.class(id).copied()),
         // Shown only.
         Key::VrfTable(_) => {}
-        Key::RuleSet(_) | Key::Identity(_) | Key::FlowTimeout(..) => {}
+        // The model names the interfaces judged by it beside it.
+        Key::RuleSet(id) => {
+            let compiled = model.rule_set(id).map(|set| Arc::new(Classifier::new(set)));
+            fib.rule_sets.set(id.index(), compiled);
+        }
+        Key::Identity(id) => {
+            fib.identities.set(id.index(), model.identity(id).map(|it| Arc::new(it.clone())));
+            fib.policy_stamps.all = stamp(fib);
+        }
+        Key::FlowTimeout(protocol, port) => {
+            let timeouts = Arc::make_mut(&mut fib.timeouts);
+            match model.flow_timeout(protocol, port) {
+                Some(timeout) => timeouts.insert((protocol, port), timeout.seconds),
+                None => timeouts.remove(&(protocol, port)),
+            };
+        }
+    }
+}
+
+/// The number of the publication to come, as stamps have it.
+#[expect(clippy::cast_possible_truncation, reason = "stamps wrap")]
+fn stamp(fib: &Fib) -> u32 {
+    fib.generation.0 as u32 + 1
+}
+
+/// Whatever was looked up in a VRF is to be looked at again.
+fn touch_all(fib: &mut Fib, vrf: VrfId) {
+    let now = stamp(fib);
+    if let Ok(all) = Prefix::new(Ipv4Addr::UNSPECIFIED, 0) {
+        fib.touch_routes(vrf, &all, now);
     }
 }
 
@@ -110,8 +148,25 @@ fn vif(model: &Model, vif: &Vif, since: Generation) -> FibVif {
         next_hop: vif.next_hop,
         features,
         extras: (features != VifFeatures::default()).then(|| Arc::new(extras)),
+        flow: flow_settings(vif).map(Arc::new),
         since,
     }
+}
+
+fn flow_settings(vif: &Vif) -> Option<FlowSettings> {
+    let settings = FlowSettings {
+        policy: vif.policy.clone(),
+        floating_ips: vif.floating_ips.as_slice().into(),
+        services: vif.services.as_slice().into(),
+        fat_flows: vif.fat_flow_rules.as_slice().into(),
+        fat_flow_exclude: vif.fat_flow_exclude.as_slice().into(),
+        fat_flow_exclude6: vif.fat_flow_exclude6.as_slice().into(),
+    };
+    let plain = settings.policy == VifPolicy::default()
+        && settings.floating_ips.is_empty()
+        && settings.services.is_empty()
+        && settings.fat_flows.is_empty();
+    (!plain).then_some(settings)
 }
 
 /// What is unusual about an interface. A mirror flag without a mirror, as everything else that is only half given,
@@ -200,6 +255,8 @@ fn route<'m, A: Family>(
     prefix: &Prefix<A>,
     find: impl Fn(&Prefix<A>) -> Option<&'m Route<A>>,
 ) {
+    let now = stamp(fib);
+    fib.touch_routes(vrf, prefix, now);
     if let Some(route) = find(prefix) {
         fib.table_mut::<A>(vrf).put(prefix, leaf(model, route));
     } else if fib.has_table::<A>(vrf) {
@@ -212,13 +269,14 @@ fn route<'m, A: Family>(
 }
 
 fn leaf<A: Address>(model: &Model, route: &Route<A>) -> Leaf {
-    Leaf::new(&RouteHit {
+    let hit = RouteHit {
         nh: route.next_hop,
         label: route.label.map(u32::from),
         bridge: route.mac.and_then(|mac| model.bridge_slot(route.vrf, mac)),
         flags: route.flags,
         prefix_len: route.prefix.length(),
-    })
+    };
+    Leaf::new(&hit, route.identity)
 }
 
 fn next_hop(model: &Model, nh: &NextHop) -> HopEntry {

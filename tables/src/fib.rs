@@ -1,10 +1,10 @@
 //! What packets read: an immutable snapshot of compiled tables. All parts are persistent, so that a clone is a few
 //! reference counts and a change touches a few nodes.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use wire::{Address, Mac, Prefix};
 
 use crate::array::SparseArray;
@@ -12,9 +12,12 @@ use crate::bridge::BridgeTable;
 use crate::lpm::{self, Lpm};
 use crate::next_hop::{FibNextHop, HopEntry};
 use crate::object::flags;
+use crate::policy::Classifier;
+use crate::stamps::{PolicyStamps, RouteStamps, Stamped};
 use crate::{
-    BridgeHit, BridgeSlot, ClassId, ForwardingClass, Mirror, MirrorId, NhId, QosMapId, RouteHit,
-    Station, VifFlags, VifId, VifKind, VrfAssign, VrfId,
+    BridgeHit, BridgeSlot, ClassId, FatFlowRule, FloatingIp, ForwardingClass, Identity, IdentityId,
+    Mirror, MirrorId, NhId, QosMapId, RouteHit, RuleSetId, ServiceAddress, Station, VifFlags,
+    VifId, VifKind, VifPolicy, VrfAssign, VrfId,
 };
 
 /// Counts publications; later snapshots have larger ones.
@@ -52,6 +55,8 @@ pub struct FibVif {
     pub features: VifFeatures,
     /// What the features need; there whenever one is set.
     pub extras: Option<Arc<VifExtras>>,
+    /// How its flows are judged and what is translated, if there is anything to say.
+    pub flow: Option<Arc<FlowSettings>>,
     /// Since when its id names this interface in this VRF: what is older and waits is another's.
     pub since: Generation,
 }
@@ -114,6 +119,37 @@ pub struct VifExtras {
     pub loopback: Option<Ipv4Addr>,
 }
 
+/// What an interface says about its flows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowSettings {
+    /// Lists and limits.
+    pub policy: VifPolicy,
+    /// Second addresses.
+    pub floating_ips: Box<[FloatingIp]>,
+    /// Services under addresses of their own.
+    pub services: Box<[ServiceAddress]>,
+    /// Flows that are made coarser.
+    pub fat_flows: Box<[FatFlowRule]>,
+    /// IPv4 addresses that those rules do not touch.
+    pub fat_flow_exclude: Box<[Prefix<Ipv4Addr>]>,
+    /// IPv6 addresses that those rules do not touch.
+    pub fat_flow_exclude6: Box<[Prefix<Ipv6Addr>]>,
+}
+
+/// What a VRF says about its flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VrfSettings {
+    /// Whether packets must come from where the route to their source leads.
+    pub rpf: bool,
+    /// At most so many flows.
+    pub max_flows: Option<u32>,
+}
+
+impl VrfSettings {
+    /// Of a VRF that nobody named.
+    pub const DEFAULT: VrfSettings = VrfSettings { rpf: true, max_flows: None };
+}
+
 /// A sub-interface as its parent finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubEntry {
@@ -157,6 +193,7 @@ impl QosTable {
 pub struct VrfTables {
     pub(crate) inet: Option<Lpm<Ipv4Addr>>,
     pub(crate) inet6: Option<Lpm<Ipv6Addr>>,
+    pub(crate) stamps: RouteStamps,
 }
 
 /// A snapshot of everything packets read.
@@ -174,10 +211,15 @@ pub struct Fib {
     pub(crate) classes: SparseArray<ForwardingClass>,
     pub(crate) agent: Option<VifId>,
     pub(crate) indirect: Arc<[VifId]>,
+    pub(crate) rule_sets: SparseArray<Arc<Classifier>>,
+    pub(crate) identities: SparseArray<Arc<Identity>>,
+    pub(crate) vrf_settings: SparseArray<VrfSettings>,
+    pub(crate) timeouts: Arc<BTreeMap<(u8, u16), u32>>,
+    pub(crate) policy_stamps: PolicyStamps,
 }
 
 /// An address family that a VRF has a table for. Implemented by `Ipv4Addr` and `Ipv6Addr` only.
-pub trait Family: tables::Table {}
+pub trait Family: tables::Table + Stamped {}
 
 impl Family for Ipv4Addr {}
 impl Family for Ipv6Addr {}
@@ -299,6 +341,49 @@ impl Fib {
         self.table(vrf).map_or(RouteHit::MISS, |table| table.lookup(address))
     }
 
+    /// What whoever has an address is to policy, by the longest match.
+    pub fn identity<A: Family>(&self, vrf: VrfId, address: A) -> Option<IdentityId> {
+        self.table(vrf)?.identity(address)
+    }
+
+    /// An identity.
+    pub fn identity_of(&self, id: IdentityId) -> Option<&Identity> {
+        self.identities.get(id.index()).map(|identity| &**identity)
+    }
+
+    pub(crate) fn rule_set(&self, id: RuleSetId) -> Option<&Classifier> {
+        self.rule_sets.get(id.index()).map(|set| &**set)
+    }
+
+    /// Bytes that a compiled rule set holds beside its rules.
+    pub fn rule_set_bytes(&self, id: RuleSetId) -> usize {
+        self.rule_set(id).map_or(0, Classifier::bytes)
+    }
+
+    /// What a VRF says about its flows.
+    pub fn vrf_settings(&self, vrf: VrfId) -> VrfSettings {
+        self.vrf_settings.get(vrf.index()).copied().unwrap_or(VrfSettings::DEFAULT)
+    }
+
+    /// Seconds that flows of a protocol and server's port may be idle, if somebody said so: of this port, else of all.
+    pub fn flow_timeout(&self, protocol: u8, port: u16) -> Option<u32> {
+        let of = |port| self.timeouts.get(&(protocol, port)).copied();
+        of(port).or_else(|| of(0))
+    }
+
+    /// A number that is another after each publication in which the route to an address or its identity may have become
+    /// another. It only grows, but for wrapping.
+    #[inline]
+    pub fn route_stamp<A: Family>(&self, vrf: VrfId, address: A) -> u32 {
+        self.vrfs.get(vrf.index()).map_or(0, |tables| tables.stamps.of(address))
+    }
+
+    /// The same for what [`Fib::judge`] says of sessions of an interface, routes apart.
+    #[inline]
+    pub fn policy_stamp(&self, vif: VifId) -> u32 {
+        self.policy_stamps.of(vif.index())
+    }
+
     /// Longest match of an IPv4 address in host order.
     #[inline]
     pub fn route4(&self, vrf: VrfId, address: u32) -> RouteHit {
@@ -364,6 +449,12 @@ impl Fib {
     #[inline]
     fn table<A: Family>(&self, vrf: VrfId) -> Option<&Lpm<A>> {
         A::table(self.vrfs.get(vrf.index())?).as_ref()
+    }
+
+    /// A route of this prefix has changed by publication `now`.
+    pub(crate) fn touch_routes<A: Family>(&mut self, vrf: VrfId, prefix: &Prefix<A>, now: u32) {
+        let tables = self.vrfs.get_or_insert_with(vrf.index(), VrfTables::default);
+        tables.stamps.touch(prefix, now);
     }
 
     pub(crate) fn table_mut<A: Family>(&mut self, vrf: VrfId) -> &mut Lpm<A> {

@@ -6,6 +6,9 @@
 //! | `model` | `Model`: all objects, validated; `Put` and `Delete` as transactions; epochs |
 //! | `store`, `references`, `check`, `error` | its maps, its reverse indexes, its rules, and what breaking one answers |
 //! | `fib`, `next_hop`, `hit` | `Fib`: what packets read; compiled next hops; what look-ups answer |
+//! | `policy` | rule sets, compiled, and the judgement of sessions |
+//! | `stamps` | what has changed since something was looked up or judged |
+//! | `flow` | the sessions that workers remember |
 //! | `lpm`, `bridge`, `array` | the persistent structures a `Fib` is made of |
 //! | `compile` | from `Model` to `Fib`, incrementally: the only file that knows both |
 //! | `publish`, `writer` | snapshots by generation, one writer and many readers; all atomics are in `publish` |
@@ -20,20 +23,24 @@ mod compile;
 mod drop_reason;
 mod error;
 mod fib;
+pub mod flow;
 mod hit;
 mod lpm;
 mod model;
 mod next_hop;
 mod object;
+mod policy;
 mod publish;
 mod references;
+mod stamps;
 mod store;
 mod writer;
 
 pub use drop_reason::DropReason;
 pub use error::{ErrorCode, ModelError};
 pub use fib::{
-    Endpoints, Family, Fib, FibVif, Generation, QosTable, SubEntry, VifExtras, VifFeatures,
+    Endpoints, Family, Fib, FibVif, FlowSettings, Generation, QosTable, SubEntry, VifExtras,
+    VifFeatures, VrfSettings,
 };
 pub use hit::{BridgeHit, BridgeSlot, RouteHit, Station};
 pub use model::{Changes, Model};
@@ -42,5 +49,6 @@ pub use next_hop::{
     TunnelForm, TunnelHop, UdpTunnel,
 };
 pub use object::*;
+pub use policy::{FlowDropReason, Judgement, Subject};
 pub use store::{Epoch, Owner};
 pub use writer::{Reader, Writer};

@@ -26,34 +26,46 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use wire::{Address, Prefix};
 
-use crate::{BridgeSlot, NhId, RouteFlags, RouteHit};
+use crate::{BridgeSlot, IdentityId, NhId, RouteFlags, RouteHit, limits};
 
 /// A route's result, packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leaf {
+    /// The next hop in the lower 20 bits; above them the lower 12 of the identity.
     nh: u32,
     label: [u8; 3],
+    /// The station in the lower 19 bits; above them 5 bits of the identity.
     bridge: [u8; 3],
+    /// The flags in the lower 5 bits; above them the last 3 of the identity.
     flags: u8,
     /// The route's length plus one, so that `Option<Leaf>` is not larger.
     length: NonZeroU8,
 }
 
 const _: () = assert!(size_of::<Option<Leaf>>() == 12);
-const NO_BRIDGE: u32 = 0x00ff_ffff;
+const NO_BRIDGE: u32 = 0x0007_ffff;
+const NO_IDENTITY: u32 = 0x000f_ffff;
+const NH: u32 = 0x000f_ffff;
+const FLAGS: u8 = 0x1f;
+
+const _: () = assert!(limits::NEXT_HOPS <= NH as usize + 1);
+const _: () = assert!(BridgeSlot::LIMIT <= NO_BRIDGE);
+const _: () = assert!(limits::IDENTITIES <= NO_IDENTITY as usize);
 
 impl Leaf {
     /// Packs a result. The label's presence travels in `LABEL_VALID`, so all 24-bit values are labels.
-    pub(crate) fn new(hit: &RouteHit) -> Leaf {
+    pub(crate) fn new(hit: &RouteHit, identity: Option<IdentityId>) -> Leaf {
         let flags = match hit.label {
             Some(_) => hit.flags.with(RouteFlags::LABEL_VALID),
             None => hit.flags.without(RouteFlags::LABEL_VALID),
         };
+        let identity = identity.map_or(NO_IDENTITY, |id| id.0 & NO_IDENTITY);
+        let bridge = hit.bridge.map_or(NO_BRIDGE, BridgeSlot::index);
         Leaf {
-            nh: hit.nh.0,
+            nh: hit.nh.0 & NH | identity << 20,
             label: pack(hit.label.unwrap_or(0)),
-            bridge: pack(hit.bridge.map_or(NO_BRIDGE, BridgeSlot::index)),
-            flags: flags.0,
+            bridge: pack(bridge | (identity >> 12 & 0x1f) << 19),
+            flags: flags.0 & FLAGS | ((identity >> 17) as u8) << 5,
             length: NonZeroU8::MIN.saturating_add(hit.prefix_len),
         }
     }
@@ -65,14 +77,22 @@ impl Leaf {
 
     #[inline]
     fn unpack(self) -> RouteHit {
-        let flags = RouteFlags(self.flags);
+        let flags = RouteFlags(self.flags & FLAGS);
         RouteHit {
-            nh: NhId(self.nh),
+            nh: NhId(self.nh & NH),
             label: flags.contains(RouteFlags::LABEL_VALID).then(|| unpack(self.label)),
-            bridge: BridgeSlot::new(unpack(self.bridge)),
+            bridge: BridgeSlot::new(unpack(self.bridge) & NO_BRIDGE),
             flags,
             prefix_len: self.length(),
         }
+    }
+}
+
+impl Leaf {
+    fn identity(self) -> Option<IdentityId> {
+        let middle = unpack(self.bridge) >> 19;
+        let identity = self.nh >> 20 | middle << 12 | u32::from(self.flags >> 5) << 17;
+        (identity != NO_IDENTITY).then_some(IdentityId(identity))
     }
 }
 
@@ -241,6 +261,16 @@ impl<A: Address> Lpm<A> {
     /// Longest match.
     #[inline]
     pub(crate) fn lookup(&self, address: A) -> RouteHit {
+        hit(self.find(address))
+    }
+
+    /// The identity of the longest match.
+    pub(crate) fn identity(&self, address: A) -> Option<IdentityId> {
+        self.find(address)?.identity()
+    }
+
+    #[inline]
+    fn find(&self, address: A) -> Option<Leaf> {
         let mut node = &*self.root;
         let mut best = None;
         for level in 0..Self::LEVELS {
@@ -251,7 +281,7 @@ impl<A: Address> Lpm<A> {
                 None => break,
             }
         }
-        hit(best)
+        best
     }
 
     /// Creates or replaces a route; `leaf` carries the prefix's length.

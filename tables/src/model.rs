@@ -23,9 +23,10 @@ use crate::error::ModelError;
 use crate::references::{self, References};
 use crate::store::{Epoch, Mark, Owner, Store};
 use crate::{
-    Adjacency, BridgeEntry, BridgeFlags, BridgeSlot, ClassId, ForwardingClass, Key, LabelEntry,
-    Mirror, MirrorId, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, QosMap, QosMapId,
-    Route, Station, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
+    Adjacency, BridgeEntry, BridgeFlags, BridgeSlot, ClassId, FlowTimeout, ForwardingClass,
+    Identity, IdentityId, Key, LabelEntry, Mirror, MirrorId, NextHop, NextHopKind, NhFamily,
+    NhFlags, NhId, Object, Op, QosMap, QosMapId, Route, RuleSet, RuleSetId, Station, Vif, VifFlags,
+    VifId, VifKind, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
 };
 
 const DISCARD: NhId = NhId(0);
@@ -252,6 +253,9 @@ impl Model {
         if let Key::Adjacency(destination) = key {
             changes.keys.extend(self.references.tunnels_to(destination).map(Key::NextHop));
         }
+        if let Key::RuleSet(id) = key {
+            changes.keys.extend(self.references.judged_by(id).map(Key::Vif));
+        }
     }
 
     /// A next hop came or went: positions of composites fill or empty.
@@ -453,6 +457,21 @@ impl Model {
     /// A forwarding class.
     pub fn class(&self, id: ClassId) -> Option<&ForwardingClass> {
         self.store.classes.get(&id).map(|entry| &entry.value)
+    }
+
+    /// A rule set.
+    pub fn rule_set(&self, id: RuleSetId) -> Option<&RuleSet> {
+        self.store.rule_sets.get(&id).map(|entry| &entry.value)
+    }
+
+    /// What routes are to policy.
+    pub fn identity(&self, id: IdentityId) -> Option<&Identity> {
+        self.store.identities.get(&id).map(|entry| &entry.value)
+    }
+
+    /// How long flows may be idle.
+    pub fn flow_timeout(&self, protocol: u8, port: u16) -> Option<&FlowTimeout> {
+        self.store.timeouts.get(&(protocol, port)).map(|entry| &entry.value)
     }
 
     /// A VRF's host-based service.

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use wire::{Address, Mac};
 
 use crate::{
-    BridgeSlot, CompositeKind, Key, NextHop, NextHopKind, NhId, Object, Rewrite, Route, Station,
-    VifId, VifPolicy,
+    BridgeSlot, CompositeKind, Key, NextHop, NextHopKind, NhId, Object, Rewrite, Route, RuleSetId,
+    Station, VifId, VifPolicy,
 };
 
 /// Calls `visit` with every object that `object` refers to, by field. A vif's next hop is no reference (it is an
@@ -19,7 +19,7 @@ pub(crate) fn each(object: &Object, mut visit: impl FnMut(&'static str, Key)) {
         Object::Vif(vif) => {
             vif.sub.iter().for_each(|sub| visit("sub.parent", Key::Vif(sub.parent)));
             vif.monitors.iter().for_each(|id| visit("monitors", Key::Vif(*id)));
-            each_rule_set(&vif.policy, visit);
+            each_rule_set(&vif.policy, |field, id| visit(field, Key::RuleSet(id)));
         }
         Object::Vrf(_)
         | Object::RuleSet(_)
@@ -58,11 +58,11 @@ fn each_of_next_hop(nh: &NextHop, mut visit: impl FnMut(&'static str, Key)) {
     }
 }
 
-fn each_rule_set(policy: &VifPolicy, mut visit: impl FnMut(&'static str, Key)) {
+fn each_rule_set(policy: &VifPolicy, mut visit: impl FnMut(&'static str, RuleSetId)) {
     let VifPolicy { network, ingress, egress, .. } = policy;
-    network.iter().for_each(|id| visit("policy.network", Key::RuleSet(*id)));
-    ingress.iter().for_each(|id| visit("policy.ingress", Key::RuleSet(*id)));
-    egress.iter().for_each(|id| visit("policy.egress", Key::RuleSet(*id)));
+    network.iter().for_each(|id| visit("policy.network", *id));
+    ingress.iter().for_each(|id| visit("policy.ingress", *id));
+    egress.iter().for_each(|id| visit("policy.egress", *id));
 }
 
 fn each_of_rewrite(rewrite: &Rewrite, visit: &mut impl FnMut(&'static str, Key)) {
@@ -128,6 +128,8 @@ pub(crate) struct References {
     subs: BTreeSet<(VifId, VifId)>,
     /// Interfaces and who monitors them.
     monitors: BTreeSet<(VifId, VifId)>,
+    /// Rule sets and the interfaces judged by them.
+    judged: BTreeSet<(RuleSetId, VifId)>,
     stations: HashMap<Station, (BridgeSlot, u32)>,
     /// Stations whose last holder went: freed when the transaction ends, so that undoing it restores the same slots.
     unheld: Vec<Station>,
@@ -159,6 +161,9 @@ impl References {
         if let Object::Vif(vif) = object {
             self.subs.extend(vif.sub.as_ref().map(|sub| (sub.parent, vif.id)));
             self.monitors.extend(vif.monitors.map(|id| (id, vif.id)));
+            each_rule_set(&vif.policy, |_, id| {
+                self.judged.insert((id, vif.id));
+            });
         }
         if let Object::NextHop(nh) = object {
             if let Some(destination) = underlay(nh) {
@@ -186,6 +191,9 @@ impl References {
             });
             vif.monitors.iter().for_each(|id| {
                 self.monitors.remove(&(*id, vif.id));
+            });
+            each_rule_set(&vif.policy, |_, id| {
+                self.judged.remove(&(id, vif.id));
             });
         }
         if let Object::NextHop(nh) = object {
@@ -250,6 +258,11 @@ impl References {
     /// Who monitors an interface, ascending.
     pub(crate) fn monitors_of(&self, vif: VifId) -> impl Iterator<Item = VifId> + '_ {
         self.monitors.range((vif, VifId(0))..=(vif, VifId(u16::MAX))).map(|(_, by)| *by)
+    }
+
+    /// Interfaces judged by a rule set, ascending.
+    pub(crate) fn judged_by(&self, set: RuleSetId) -> impl Iterator<Item = VifId> + '_ {
+        self.judged.range((set, VifId(0))..=(set, VifId(u16::MAX))).map(|(_, vif)| *vif)
     }
 
     fn hold(&mut self, station: Station) {

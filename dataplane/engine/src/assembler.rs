@@ -76,6 +76,8 @@ impl Source {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     datagram: Datagram,
+    /// Source and destination port, or what stands for them in flows.
+    ports: u32,
     source: Source,
     heard: Tick,
 }
@@ -228,18 +230,25 @@ impl Assembler {
         entry.map(|entry| entry.heard = now).is_some()
     }
 
+    /// What the head of a datagram that is remembered said about its ports.
+    pub(crate) fn ports(&self, datagram: &Datagram) -> Option<u32> {
+        let set = self.entries.get(datagram.hash(self.seed) as usize % SETS)?;
+        let mut entries = set.iter().flatten();
+        entries.find(|entry| entry.datagram == *datagram).map(|entry| entry.ports)
+    }
+
     fn set(&mut self, datagram: &Datagram) -> Option<&mut [Option<Entry>; WAYS]> {
         let index = datagram.hash(self.seed) as usize % SETS;
         self.entries.get_mut(index)
     }
 
     /// Remembers a datagram by its head.
-    pub(crate) fn remember(&mut self, datagram: Datagram, meta: &Meta, now: Tick) {
+    pub(crate) fn remember(&mut self, datagram: Datagram, meta: &Meta, ports: u32, now: Tick) {
         let source = Source::of(meta);
         let Some(set) = self.set(&datagram) else { return };
         let place = place_for(set, &datagram, source, now).and_then(|place| set.get_mut(place));
         if let Some(place) = place {
-            *place = Some(Entry { datagram, source, heard: now });
+            *place = Some(Entry { datagram, ports, source, heard: now });
         }
     }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use port::{Burst, FramePool, Port};
+use tables::flow::Sessions;
 use tables::{Reader, VifId};
 
 use crate::assembler::Assembler;
 use crate::counters::{CounterReader, Counters};
 use crate::feature::marking::{DscpMode, Marking};
+use crate::flow::{FlowLimits, FlowTable};
 use crate::flow_hash::Seed;
 use crate::graph::{Graph, Spawned};
 use crate::hand_off::{Bell, Lane, Parcel, Peers, Pillow, RING, Wake, WorkerId, Workers};
@@ -134,11 +136,28 @@ impl Engine {
                 spawned: Spawned::new(),
                 merger: Merger::default(),
                 marking: Marking::new(settings.dscp),
+                flows: None,
                 burst: Burst::new(),
                 origins: arrayvec::ArrayVec::new(),
             });
         }
         (Engine { lines: lines.into() }, workers)
+    }
+
+    /// Gives all workers flows: interfaces and next hops with policy have their packets judged from now on.
+    ///
+    /// # Errors
+    /// What the system answers: there is no memory for a worker's index.
+    pub fn add_flows(
+        workers: &mut [Worker],
+        sessions: &Arc<Sessions>,
+        limits: FlowLimits,
+    ) -> std::io::Result<()> {
+        let count = workers.len();
+        workers.iter_mut().try_for_each(|worker| {
+            worker.flows = Some(FlowTable::new(Arc::clone(sessions), worker.id, count, limits)?);
+            Ok(())
+        })
     }
 
     /// Gives a worker one queue of an interface, and tells the others. A port that is there already is replaced and

@@ -14,6 +14,7 @@ use crate::assembler::Assembler;
 use crate::counters::Counters;
 use crate::drop_log;
 use crate::feature::marking::Marking;
+use crate::flow::FlowTable;
 use crate::flow_hash::Seed;
 use crate::hand_off::{Peers, WorkerId, Workers};
 use crate::learn::Learner;
@@ -55,6 +56,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) mss: MssClamp,
     /// How DSCPs of tunnels and of what they carry go together.
     pub(crate) marking: Marking,
+    /// This worker's flows; `None` when there are none to be.
+    pub(crate) flows: Option<&'a mut FlowTable>,
     /// When the turn began.
     pub(crate) now: Tick,
 }
@@ -198,6 +201,8 @@ impl Spawned {
 pub(crate) enum Next {
     Parse,
     Decap,
+    /// To have its flow looked up, or judged.
+    Flow,
     Bridge,
     Control,
     Route,
@@ -238,6 +243,7 @@ impl Next {
         match self {
             Next::Parse => NodeId::Parse,
             Next::Decap => NodeId::Decap,
+            Next::Flow => NodeId::Flow,
             Next::Bridge => NodeId::Bridge,
             Next::Control => NodeId::Control,
             Next::Route => NodeId::Route,
@@ -263,6 +269,7 @@ pub(crate) enum NodeId {
     VifRx,
     Parse,
     Decap,
+    Flow,
     Bridge,
     Control,
     Route,
@@ -286,6 +293,7 @@ impl NodeId {
         NodeId::VifRx,
         NodeId::Parse,
         NodeId::Decap,
+        NodeId::Flow,
         NodeId::Bridge,
         NodeId::Control,
         NodeId::Route,
@@ -357,6 +365,7 @@ struct Nodes {
     vif_rx: node::VifRx,
     parse: node::Parse,
     decap: node::Decap,
+    flow: node::Flow,
     bridge: node::Bridge,
     control: node::Control,
     route: node::Route,
@@ -384,6 +393,7 @@ impl Graph {
         nodes.vif_rx.begin();
         nodes.parse.begin();
         nodes.decap.begin();
+        nodes.flow.begin();
         nodes.bridge.begin();
         nodes.control.begin();
         nodes.route.begin();
@@ -414,6 +424,7 @@ impl Graph {
                 NodeId::VifRx => line.step(cx, &mut nodes.vif_rx),
                 NodeId::Parse => line.step(cx, &mut nodes.parse),
                 NodeId::Decap => line.step(cx, &mut nodes.decap),
+                NodeId::Flow => line.step(cx, &mut nodes.flow),
                 NodeId::Bridge => line.step(cx, &mut nodes.bridge),
                 NodeId::Control => line.step(cx, &mut nodes.control),
                 NodeId::Route => line.step(cx, &mut nodes.route),
@@ -442,6 +453,7 @@ impl Meta {
             Next::HandOff(worker) => self.worker = worker,
             Next::Parse
             | Next::Decap
+            | Next::Flow
             | Next::Bridge
             | Next::Control
             | Next::Route

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `worker` | `Worker`: one thread's ports, and the turn |
 //! | `graph` | the nodes' order, `Next`, and the loop that drives a burst |
-//! | `node` | one file a node: `vif_rx`, `parse`, `decap`, `bridge`, `control`, `route`, `next_hop`, `encap`, `vif_tx`, `hand_off`, `punt`, `drop` |
+//! | `node` | one file a node: `vif_rx`, `parse`, `decap`, `flow`, `bridge`, `control`, `route`, `next_hop`, `encap`, `vif_tx`, `hand_off`, `punt`, `drop` |
 //! | `packet`, `inspect` | a packet's metadata, and the one look at its headers that fills it |
 //! | `neighbor` | ARP and neighbour discovery: what is answered, and the answer |
 //! | `learn` | which stations an interface hears |
@@ -16,6 +16,7 @@
 //! | `segment` | trains of segments, cut where a port does not take them whole |
 //! | `assembler` | fragments that wait for the head of their datagram |
 //! | `mss` | what TCP connections through a tunnel are told |
+//! | `flow` | what is known of sessions: finding, judging, ageing |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
 //! | `vrf_counts` | what packets of a VRF met |
 //! | `counters` | pages that workers write and anyone reads |
@@ -37,6 +38,7 @@ mod counters;
 mod drop_log;
 mod engine;
 mod feature;
+mod flow;
 mod flow_hash;
 mod graph;
 mod hand_off;
@@ -58,6 +60,7 @@ pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};
 pub use drop_log::{DropSummary, LOGGED_DROPS, LogRule, LoggedDrop};
 pub use engine::{Busy, Engine, Seat, Settings};
 pub use feature::marking::DscpMode;
+pub use flow::FlowLimits;
 pub use flow_hash::Seed;
 pub use hand_off::{Wake, WorkerId};
 pub use learn::Sighting;

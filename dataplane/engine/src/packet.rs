@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use port::Frame;
+use tables::flow::FlowId;
 use tables::{BridgeSlot, DropReason, NhId, VifId, VifKind, VrfId};
 use wire::{Mac, ethertype};
 
@@ -29,6 +30,8 @@ pub(crate) struct Meta {
     pub(crate) nh: NhId,
     /// Label or VNI to leave with; [`NO_LABEL`] for none, which saves a word.
     label: u32,
+    /// Its flow, once that is known.
+    pub(crate) flow: Option<FlowId>,
     /// The VRF it is being forwarded in (`dvrf`).
     pub(crate) vrf: VrfId,
     /// Where the network header starts in the frame.
@@ -160,6 +163,12 @@ impl Marks {
     pub(crate) const COPY: Marks = Marks(0x80);
     /// `qos` is its forwarding class.
     pub(crate) const CLASSED: Marks = Marks(0x40);
+    /// Its interface asks for flows.
+    pub(crate) const POLICY: Marks = Marks(0x100);
+    /// Its flow has been looked up, and lets it pass: that is done once (`FLOW_SET`).
+    pub(crate) const FLOWED: Marks = Marks(0x200);
+    /// Its flow knows what the route to its destination says: next hop and label are that.
+    pub(crate) const ROUTED: Marks = Marks(0x400);
 
     /// Whether every bit of `other` is set.
     #[inline]
@@ -319,6 +328,7 @@ impl Meta {
             vrf: VrfId(0),
             nh: NhId(0),
             label: NO_LABEL,
+            flow: None,
             tx_vif: VifId(0),
             protocol: Protocol::Other,
             network: 0,
@@ -354,6 +364,7 @@ impl Meta {
         self.vrf = VrfId(0);
         self.nh = NhId(0);
         self.label = NO_LABEL;
+        self.flow = None;
         self.protocol = Protocol::Other;
         self.network = 0;
         self.layer = Layer::L2;

@@ -82,13 +82,13 @@ impl Default for StormLimits {
 
 /// A rate in nanoseconds: the price of a packet, and how far ahead a bucket may be.
 #[derive(Clone, Copy, Debug, Default)]
-struct Price {
+pub(crate) struct Price {
     packet: u64,
     ahead: u64,
 }
 
 impl Price {
-    fn of(rate: Rate) -> Price {
+    pub(crate) fn of(rate: Rate) -> Price {
         const SECOND: u64 = 1_000_000_000;
         let packet = SECOND.checked_div(u64::from(rate.per_second)).unwrap_or(0);
         Price { packet, ahead: packet.saturating_mul(u64::from(rate.burst.max(1))) }
@@ -134,7 +134,7 @@ impl Storms {
 
 impl Price {
     /// Takes a token; `false` when there is none. A price of nothing is always paid.
-    fn charge(&self, full_at: &mut u64, now: Tick) -> bool {
+    pub(crate) fn charge(&self, full_at: &mut u64, now: Tick) -> bool {
         if self.packet == 0 {
             return true;
         }

@@ -10,6 +10,7 @@ use tables::{NhId, Reader, VifId, VrfId};
 use crate::assembler::Assembler;
 use crate::counters::Counters;
 use crate::feature::marking::Marking;
+use crate::flow::{FlowTable, age};
 use crate::flow_hash::Seed;
 use crate::graph::{Cx, Graph, Spawned};
 use crate::hand_off::{Parcel, Peers, Pillow, WorkerId, Workers};
@@ -106,6 +107,7 @@ pub struct Worker {
     pub(crate) assembler: Assembler,
     pub(crate) mss: MssClamp,
     pub(crate) marking: Marking,
+    pub(crate) flows: Option<FlowTable>,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
 }
@@ -137,11 +139,17 @@ impl Worker {
             assembler: &mut self.assembler,
             mss: self.mss,
             marking: self.marking,
+            flows: self.flows.as_mut(),
             now,
         };
         self.graph.begin();
         if cx.assembler.due() <= now {
             node::expire(&mut cx);
+        }
+        if let Some(flows) = cx.flows.as_deref_mut()
+            && flows.sweep.is_due(now)
+        {
+            age::sweep(flows, fib, now);
         }
         let mut load = Load { burst: &mut self.burst, origins: &mut self.origins };
         let handed_over = take_parcels(&mut cx, &mut self.graph, &mut load, &mut self.inbox);
@@ -188,7 +196,9 @@ impl Worker {
 
     /// When a turn is due even if nothing comes, for what waits here and is then to be dropped.
     pub fn due(&self) -> Option<Tick> {
-        Some(self.assembler.due()).filter(|due| *due != Tick(u64::MAX))
+        let flows = self.flows.as_ref().filter(|flows| !flows.index.is_empty());
+        let flows = flows.map_or(Tick(u64::MAX), |flows| flows.sweep.due());
+        Some(self.assembler.due().min(flows)).filter(|due| *due != Tick(u64::MAX))
     }
 
     /// Gives every frame back and returns the closed ports. Call it after all workers have stopped taking turns: what a

@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`memory`] | packet memory: one mapping, handed out as owned [`memory::Chunk`]s |
+//! | [`words`] | words that threads and processes share |
 //! | [`xsk`] | AF_XDP sockets: chunks to the kernel and back |
 //! | [`xdp`] | the steering programs: load, attach, maps, heartbeat |
 //! | [`device`], [`ethtool`] | index, MAC, offloads, speed, driver, queues of a device |
@@ -17,7 +18,7 @@
 //! Nothing here decides anything: each function does what its caller says and reports what the
 //! system answered. This is the only crate that may contain `unsafe`; each block holds one
 //! unsafe operation and says why it is sound. Atomics are in `xsk/ring.rs` (rings shared with the
-//! kernel), `xdp/heartbeat.rs` (words shared with programs) and `memory.rs` (counts).
+//! kernel), `xdp/heartbeat.rs` (words shared with programs), `words.rs` and `memory.rs` (counts).
 #![allow(unsafe_code, reason = "this crate is where the unsafe code of the product lives")]
 #![warn(missing_docs)]
 
@@ -33,5 +34,6 @@ pub mod netns;
 pub mod prefetch;
 pub mod tap;
 pub mod tsc;
+pub mod words;
 pub mod xdp;
 pub mod xsk;

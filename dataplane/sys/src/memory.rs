@@ -22,7 +22,7 @@ use rustix::{
     mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap},
 };
 
-const HUGE_PAGE: usize = 2 << 20;
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
 
 /// Size of a large chunk.
 pub const LARGE_CHUNK: u32 = 64 << 10;
@@ -453,13 +453,13 @@ fn invalid(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-fn map_huge(name: &str, length: usize) -> io::Result<(OwnedFd, NonNull<u8>, Pages)> {
+pub(crate) fn map_huge(name: &str, length: usize) -> io::Result<(OwnedFd, NonNull<u8>, Pages)> {
     let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB)?;
     let base = map(&fd, length)?;
     Ok((fd, base, Pages::Huge))
 }
 
-fn map_normal(name: &str, length: usize) -> io::Result<(OwnedFd, NonNull<u8>, Pages)> {
+pub(crate) fn map_normal(name: &str, length: usize) -> io::Result<(OwnedFd, NonNull<u8>, Pages)> {
     let fd = memfd_create(name, MemfdFlags::CLOEXEC)?;
     let base = map(&fd, length)?;
     // SAFETY: the range is the mapping just made; advice does not change its content.

@@ -40,6 +40,7 @@ mod ipv6;
 mod label;
 mod mss;
 mod neighbor;
+mod translate;
 mod transport;
 mod tunnel;
 
@@ -54,5 +55,6 @@ pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Payload, MAX_EXTENSIONS, ipv6_payload};
 pub use label::{Label, LabelError, Vni};
 pub use mss::clamp_mss;
 pub use neighbor::{NeighborMessage, icmp6};
+pub use translate::{Carried, Translation, translate};
 pub use transport::{Icmp, Tcp, Udp, port};
 pub use tunnel::{Gre, Mpls, Vxlan};

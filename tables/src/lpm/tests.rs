@@ -8,6 +8,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The identity that goes with a next hop here.
+fn identity(hit: &RouteHit) -> Option<IdentityId> {
+    let id = hit.nh.0.wrapping_mul(7919) % NO_IDENTITY;
+    (hit.nh.0 != 0 && !hit.nh.0.is_multiple_of(5)).then_some(IdentityId(id))
+}
+
 /// Exact routes beside the trie, as the model keeps them.
 #[derive(Clone)]
 struct Twin<A> {
@@ -21,12 +27,13 @@ impl<A: Address> Twin<A> {
     }
 
     fn put(&mut self, prefix: Prefix<A>, nh: u32) {
+        let nh = nh % NH;
         let label = (!nh.is_multiple_of(3)).then_some(nh & 0xff_ffff);
         let bridge =
             if nh.is_multiple_of(2) { BridgeSlot::new(nh % BridgeSlot::LIMIT) } else { None };
         let flags = if label.is_some() { RouteFlags::LABEL_VALID } else { RouteFlags::ARP_PROXY };
         let hit = RouteHit { nh: NhId(nh), label, bridge, flags, prefix_len: prefix.length() };
-        self.trie.put(&prefix, Leaf::new(&hit));
+        self.trie.put(&prefix, Leaf::new(&hit, identity(&hit)));
         self.routes.insert(prefix, hit);
     }
 
@@ -36,7 +43,7 @@ impl<A: Address> Twin<A> {
         let cover = beside
             .filter_map(|length| self.routes.get(&Prefix::new(prefix.address(), length).unwrap()))
             .next();
-        self.trie.delete(&prefix, cover.map(Leaf::new));
+        self.trie.delete(&prefix, cover.map(|hit| Leaf::new(hit, identity(hit))));
     }
 
     fn longest(&self, address: A) -> RouteHit {
@@ -69,6 +76,9 @@ impl<A: Address> Twin<A> {
         let answers: Vec<_> = addresses.iter().map(|a| self.trie.lookup(*a)).collect();
         let expected: Vec<_> = addresses.iter().map(|a| self.longest(*a)).collect();
         assert_eq!(answers, expected);
+        for (address, hit) in addresses.iter().zip(&expected) {
+            assert_eq!(self.trie.identity(*address), identity(hit));
+        }
         for addresses in addresses.chunks(BURST) {
             let mut hits = [RouteHit::MISS; BURST];
             burst(addresses.iter().map(|a| (Some(&self.trie), *a)), &mut hits);
@@ -208,6 +218,7 @@ proptest! {
         let mut twin = Twin::new();
         let mut oracle = PrefixMap::<(u32, u8), u32>::new();
         for (address, length, nh) in &routes {
+            let nh = &(nh % NH);
             let prefix = Prefix::new(Ipv4Addr::from_bits(*address), *length).unwrap();
             twin.put(prefix, *nh);
             oracle.insert((prefix.address().to_bits(), *length), *nh);

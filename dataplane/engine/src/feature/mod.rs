@@ -12,5 +12,5 @@
 pub(crate) mod marking;
 mod mirror;
 pub(crate) mod rx;
-mod tag;
+pub(crate) mod tag;
 pub(crate) mod tx;

@@ -6,6 +6,7 @@ use wire::{Ethernet, ethernet_payload, ethertype};
 use super::mirror::{self, Direction};
 use super::{marking, tag};
 use crate::graph::Cx;
+use crate::node;
 use crate::packet::{Marks, Packet, Spread};
 
 /// Gives a packet its interface and its VRF, and the interface its copies.
@@ -18,7 +19,7 @@ pub(crate) fn receive(
     packet: &mut Packet<'_>,
     vif: &FibVif,
 ) -> Result<(), DropReason> {
-    enter(packet, vif);
+    enter(cx, packet, vif);
     if vif.features.contains(VifFeatures::MONITORING) {
         return Err(DropReason::InterfaceDrop);
     }
@@ -54,7 +55,7 @@ fn receive_by_sub(
         cx.counters.not_received(parent.id, 1, bytes);
     }
     cx.counters.received(sub.id, 1, bytes);
-    enter(packet, sub);
+    enter(cx, packet, sub);
     packet.meta.rx_vif = sub.id;
     mirror::monitor(cx, packet.frame, packet.meta, sub);
     let bare = sub.flags.contains(VifFlags::MIRROR_NO_TAG);
@@ -75,14 +76,11 @@ fn receive_by_sub(
     }
 }
 
-fn enter(packet: &mut Packet<'_>, vif: &FibVif) {
+fn enter(cx: &Cx<'_>, packet: &mut Packet<'_>, vif: &FibVif) {
     packet.meta.rx_kind = vif.kind;
     packet.meta.vrf = vif.vrf;
-    let marks = packet.meta.marks;
-    packet.meta.marks = match vif.flags.contains(VifFlags::MAC_LEARN) {
-        true => marks.with(Marks::LEARN),
-        false => marks.without(Marks::LEARN),
-    };
+    let asked = Marks::LEARN.with(Marks::POLICY);
+    packet.meta.marks = packet.meta.marks.without(asked).with(node::marks(vif, cx.flows.is_some()));
 }
 
 /// The VRF of the VLAN, and the class.

@@ -8,7 +8,7 @@ use wire::{Ethernet, VlanTag, ethertype};
 const MACS: usize = 12;
 
 /// The outermost tag of a frame: VLAN id (0 for a priority tag) and priority.
-pub(super) fn outer(data: &[u8]) -> Option<(u16, u8)> {
+pub(crate) fn outer(data: &[u8]) -> Option<(u16, u8)> {
     let (header, rest) = Ethernet::parse(data)?;
     if !matches!(header.ethertype(), ethertype::VLAN | ethertype::SERVICE_VLAN) {
         return None;

@@ -6,9 +6,10 @@ use tables::{DropReason, Generation};
 
 use super::decap;
 use crate::assembler::{Assembler, Datagram, Held};
+use crate::flow::key;
 use crate::graph::{Cx, End, Next, Node, NodeId};
 use crate::inspect;
-use crate::packet::{Fragment, Meta, Packet, Spread};
+use crate::packet::{Fragment, Marks, Meta, Packet, Spread};
 
 /// Has no state: what is held is the worker's.
 #[derive(Default)]
@@ -16,14 +17,17 @@ pub(crate) struct Assemble;
 
 impl Node for Assemble {
     const ID: NodeId = NodeId::Assemble;
-    const EDGES: &'static [NodeId] = &[NodeId::Bridge, NodeId::NextHop, NodeId::Hold];
+    const EDGES: &'static [NodeId] = &[NodeId::Flow, NodeId::Bridge, NodeId::NextHop, NodeId::Hold];
 
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let datagram = Datagram::of(packet);
         match packet.meta.fragment {
             Fragment::Whole => {}
             Fragment::Head => {
-                cx.assembler.remember(datagram, packet.meta, cx.now);
+                let at = usize::from(packet.meta.transport);
+                let segment = packet.frame.data().get(at..).unwrap_or_default();
+                let ports = key::ports(packet.meta.ip_protocol, segment);
+                cx.assembler.remember(datagram, packet.meta, ports, cx.now);
                 while let Some(held) = cx.assembler.release(&datagram) {
                     go_on(cx, held);
                 }
@@ -40,7 +44,11 @@ impl Node for Assemble {
 
 /// Where a fragment goes that need not wait (any longer).
 fn onward(meta: &Meta) -> Next {
-    if meta.is_from_fabric() { Next::NextHop } else { Next::Bridge }
+    match meta.is_from_fabric() {
+        true => Next::NextHop,
+        false if meta.marks.contains(Marks::POLICY) => Next::Flow,
+        false => Next::Bridge,
+    }
 }
 
 /// Sends what has waited on, behind the burst.
@@ -79,7 +87,7 @@ fn look_again(
     if !packet.meta.is_from_fabric() {
         // A VRF by VLAN is not looked for again.
         return if vif.vrf == packet.meta.vrf {
-            Ok(Next::Bridge)
+            Ok(onward(packet.meta))
         } else {
             Err(DropReason::InvalidIf)
         };

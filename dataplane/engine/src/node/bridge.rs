@@ -10,7 +10,7 @@ use super::control;
 use super::flood::put_control_word;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::learn::{self, key};
-use crate::packet::{Cast, Layer, Marks, Outer, Packet, Protocol};
+use crate::packet::{Cast, Hop, Layer, Marks, Outer, Packet, Protocol};
 use crate::storm::Storm;
 use crate::vrf_counts::VrfCount;
 
@@ -90,6 +90,9 @@ impl Node for Bridge {
             }
         }
         self.packets += 1;
+        if self.last.way == Way::Router && packet.meta.marks.contains(Marks::ROUTED) {
+            return routed(packet);
+        }
         packet.meta.nh = self.last.nh;
         packet.meta.set_label(self.last.label);
         match (self.last.way, packet.meta.protocol) {
@@ -118,6 +121,17 @@ impl Bridge {
             cx.counters.met(VrfId(vrf), VrfCount::L2Receives, routed);
         }
     }
+}
+
+/// For the router, and its flow knows the route.
+#[inline]
+fn routed(packet: &mut Packet<'_>) -> Next {
+    if packet.meta.ip_ttl == 0 {
+        return Next::Drop(DropReason::TtlExceeded);
+    }
+    packet.meta.layer = Layer::L3;
+    packet.meta.hop = Hop::Due;
+    Next::NextHop
 }
 
 #[inline(never)]

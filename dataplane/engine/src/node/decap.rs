@@ -226,7 +226,7 @@ fn fragment(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
 }
 
 /// Puts the outer headers back, which are still in front, and what was cut off as padding behind.
-pub(super) fn restore(packet: &mut Packet<'_>) -> Option<()> {
+pub(crate) fn restore(packet: &mut Packet<'_>) -> Option<()> {
     packet.frame.rewind();
     let outer = packet.frame.data().get(Ethernet::LEN..)?;
     let length = match outer.first()? >> 4 {

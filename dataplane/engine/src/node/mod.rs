@@ -3,10 +3,11 @@
 mod assemble;
 mod bridge;
 mod control;
-mod decap;
+pub(crate) mod decap;
 mod drop;
 mod encap;
 mod flood;
+mod flow;
 mod fragment;
 mod hand_off;
 mod icmp;
@@ -25,6 +26,7 @@ pub(crate) use decap::Decap;
 pub(crate) use drop::Drop;
 pub(crate) use encap::Encap;
 pub(crate) use flood::Flood;
+pub(crate) use flow::Flow;
 pub(crate) use fragment::Fragment;
 pub(crate) use hand_off::HandOff;
 pub(crate) use icmp::Icmp;
@@ -32,7 +34,7 @@ pub(crate) use next_hop::NextHop;
 pub(crate) use parse::Parse;
 pub(crate) use punt::Punt;
 pub(crate) use route::Route;
-pub(crate) use vif_rx::VifRx;
+pub(crate) use vif_rx::{VifRx, marks};
 pub(crate) use vif_tx::{VifTx, not_sent};
 
 #[cfg(test)]

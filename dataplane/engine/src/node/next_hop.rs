@@ -1,6 +1,10 @@
 //! Act: one `match` on the compiled next hop (reference dataplane.md section 6).
 
-use tables::{DropReason, EcmpGroup, FibNextHop, LabelOf, NhFamily, NhId, VifId, VifKind, VrfId};
+use tables::flow::FlowId;
+use tables::{
+    DropReason, EcmpGroup, FibNextHop, LabelOf, Member, NhFamily, NhFlags, NhId, VifId, VifKind,
+    VrfId,
+};
 use wire::{Ethernet, Ipv4, Ipv6, Mac, ethertype};
 
 use super::bridge::goes_back_into_fabric;
@@ -9,9 +13,10 @@ use super::flood::put_control_word;
 use super::fragment;
 use super::tunnel_error::is_about_tunnel;
 use crate::feature::marking;
+use crate::flow::source;
 use crate::flow_hash::{Fields, flow_hash_of};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Addresses, Cast, Hop, Layer, Marks, Outer, Packet, Protocol, Trap};
+use crate::packet::{Addresses, Cast, Hop, Layer, Marks, Meta, Outer, Packet, Protocol, Trap};
 use crate::segment;
 use crate::vrf_counts::VrfCount;
 
@@ -27,6 +32,8 @@ pub(crate) struct NextHop {
     packets: u64,
     /// It is a tunnel.
     tunnel: bool,
+    /// What it delivers has its flow looked up first.
+    policy: bool,
     last: Option<Delivery>,
 }
 
@@ -57,6 +64,7 @@ struct Delivery {
 impl Node for NextHop {
     const ID: NodeId = NodeId::NextHop;
     const EDGES: &'static [NodeId] = &[
+        NodeId::Flow,
         NodeId::NextHop,
         NodeId::Flood,
         NodeId::Encap,
@@ -71,7 +79,7 @@ impl Node for NextHop {
     ];
 
     fn begin(&mut self) {
-        (self.run, self.tunnel) = (RunKey::default(), false);
+        (self.run, self.tunnel, self.policy) = (RunKey::default(), false, false);
         self.last = None;
     }
 
@@ -86,6 +94,9 @@ impl Node for NextHop {
         let key = RunKey::new(id, packet.meta.vrf);
         if key != self.run {
             self.turn_to(cx, key, id);
+        }
+        if self.policy && asks_flow(packet.meta) {
+            return Next::Flow;
         }
         self.packets += 1;
         if self.tunnel {
@@ -113,7 +124,10 @@ impl NextHop {
     fn turn_to(&mut self, cx: &Cx<'_>, key: RunKey, nh: NhId) {
         self.count(cx);
         self.run = key;
-        self.tunnel = matches!(cx.fib.next_hop(nh), FibNextHop::Tunnel(_));
+        let entry = cx.fib.next_hop_entry(nh);
+        self.tunnel = matches!(entry.hop, FibNextHop::Tunnel(_));
+        let asks = entry.flags.0 & (NhFlags::POLICY.0 | NhFlags::FLOW_LOOKUP.0) != 0;
+        self.policy = asks && cx.flows.is_some();
     }
 
     #[inline(never)]
@@ -135,6 +149,14 @@ impl NextHop {
             _ => *self.last.insert(delivery(cx, vif)),
         }
     }
+}
+
+/// Whether a packet that a next hop with policy delivers has to have its flow looked up: once (point 5).
+#[inline]
+fn asks_flow(meta: &Meta) -> bool {
+    !meta.marks.contains(Marks::FLOWED)
+        && matches!(meta.protocol, Protocol::Ipv4 | Protocol::Ipv6)
+        && meta.cast == Cast::Unicast
 }
 
 /// Only workloads' interfaces have an MTU to keep here: what leaves by others without a tunnel is their device's to judge
@@ -389,6 +411,30 @@ fn readdress(packet: &mut Packet<'_>, to: Mac) -> Result<(), DropReason> {
     header.emit(room).ok_or(DropReason::Push)
 }
 
+/// The member a flow remembers, while it is there; else, once, the one that its answers come from, or that of the hash.
+fn of_flow(cx: &Cx<'_>, id: FlowId, group: &EcmpGroup, hash: u32) -> Option<Member> {
+    let table = cx.flows.as_deref()?;
+    let flow = table.flow(id)?;
+    if let Some(member) = flow.state().ecmp().and_then(|position| group.member(position)) {
+        return Some(member);
+    }
+    let back = table.flow(id.other()).filter(|other| other.counts().0 != 0).and_then(|other| {
+        let (_, origin) = other.stamp();
+        let leads_back = |position: &u8| {
+            group
+                .member(*position)
+                .is_some_and(|member| source::is_from(cx.fib, member.next_hop, origin))
+        };
+        group.active.iter().copied().find(leads_back)
+    });
+    let (position, member) = match back {
+        Some(position) => (position, group.member(position)?),
+        None => group.select(hash)?,
+    };
+    flow.set_ecmp(Some(position));
+    Some(member)
+}
+
 /// One member by the flow's hash; positions are stable, so only flows of a member that goes away move (case H28).
 #[inline]
 fn choose(cx: &Cx<'_>, packet: &mut Packet<'_>, group: &EcmpGroup) -> Next {
@@ -398,7 +444,11 @@ fn choose(cx: &Cx<'_>, packet: &mut Packet<'_>, group: &EcmpGroup) -> Next {
     // In a group within a group another part of the hash decides, or some members would never be chosen.
     let hash = flow_hash_of(packet, cx.seed, Fields(group.fields));
     let hash = hash.rotate_left(8 * u32::from(packet.meta.passes - 1));
-    let Some((_, member)) = group.select(hash) else { return Next::Drop(DropReason::InvalidNh) };
+    let member = match packet.meta.flow.filter(|_| packet.meta.passes == 1) {
+        Some(flow) => of_flow(cx, flow, group, hash),
+        None => group.select(hash).map(|(_, member)| member),
+    };
+    let Some(member) = member else { return Next::Drop(DropReason::InvalidNh) };
     packet.meta.nh = member.next_hop;
     if packet.meta.layer == Layer::L2 && goes_back_into_fabric(cx, packet) {
         return Next::Drop(DropReason::InvalidSource);

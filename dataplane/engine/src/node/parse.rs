@@ -5,7 +5,7 @@ use tables::{DropReason, FibNextHop, NhId, VifFlags, VifId, VifKind, VrfId};
 use wire::{Mac, protocol};
 
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Addresses, Cast, Fragment, Outer, Packet, Protocol, Spread};
+use crate::packet::{Addresses, Cast, Fragment, Marks, Outer, Packet, Protocol, Spread};
 use crate::vrf_counts::VrfCount;
 use crate::{inject, inspect};
 
@@ -37,6 +37,7 @@ struct Uplink {
 impl Node for Parse {
     const ID: NodeId = NodeId::Parse;
     const EDGES: &'static [NodeId] = &[
+        NodeId::Flow,
         NodeId::Bridge,
         NodeId::Control,
         NodeId::Route,
@@ -75,7 +76,10 @@ impl Node for Parse {
                     return Next::Assemble;
                 }
                 inspect::complete_checksum(packet);
-                Next::Bridge
+                match packet.meta.marks.contains(Marks::POLICY) {
+                    true => Next::Flow,
+                    false => Next::Bridge,
+                }
             }
             VifKind::Physical => self.fabric(cx, packet),
             VifKind::Host | VifKind::XenLl | VifKind::Gateway => host(packet),

@@ -138,6 +138,7 @@ impl Desk {
             assembler: &mut self.assembler,
             mss: MssClamp::Both,
             marking: crate::feature::marking::Marking::new(crate::DscpMode::Pipe),
+            flows: None,
             now: Tick(0),
         };
         node.begin();

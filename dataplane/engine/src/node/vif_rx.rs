@@ -1,6 +1,6 @@
 //! Enter: the port's interface gives the packet its kind and its VRF.
 
-use tables::{DropReason, VifFeatures, VifFlags, VifId, VifKind, VrfId};
+use tables::{DropReason, FibVif, VifFeatures, VifFlags, VifId, VifKind, VrfId};
 
 use crate::feature::rx;
 use crate::graph::{Cx, Next, Node, NodeId};
@@ -33,8 +33,7 @@ impl Node for VifRx {
                     return rx::receive(cx, packet, vif).map_or_else(Next::Drop, |()| Next::Parse);
                 }
                 Some(vif) => {
-                    let learns = vif.flags.contains(VifFlags::MAC_LEARN);
-                    let marks = if learns { Marks::LEARN } else { Marks::default() };
+                    let marks = marks(vif, cx.flows.is_some());
                     self.last = Some((id, vif.kind, vif.vrf, marks));
                     (vif.kind, vif.vrf, marks)
                 }
@@ -47,4 +46,16 @@ impl Node for VifRx {
         packet.meta.marks = marks;
         Next::Parse
     }
+}
+
+/// What an interface asks for: that stations are learnt, that flows are looked up.
+pub(crate) fn marks(vif: &FibVif, flows: bool) -> Marks {
+    let mut marks = Marks::default();
+    if vif.flags.contains(VifFlags::MAC_LEARN) {
+        marks = marks.with(Marks::LEARN);
+    }
+    if flows && vif.flags.contains(VifFlags::POLICY) {
+        marks = marks.with(Marks::POLICY);
+    }
+    marks
 }

@@ -1,0 +1,252 @@
+//! Flow: established traffic finds the flow it belongs to and goes on; a first packet has its session judged (reference
+//! dataplane.md section 14, control-plane.md section 4).
+//!
+//! From a workload it is looked up before anything else, because it may change where the packet goes; from elsewhere once
+//! the next hop is known that delivers to an interface with policy. Either way once (point 5).
+
+use arrayvec::ArrayVec;
+use port::BURST;
+use tables::flow::{FlowFlags, FlowId, Packed, State};
+use tables::{DropReason, Fib, NhId, VifId};
+
+use crate::flow::first::{self, Outcome};
+use crate::flow::key::{self, Keyed};
+use crate::flow::pass::{self, onward};
+use crate::flow::stamp;
+use crate::flow::tcp::Segment;
+use crate::flow::{age, source};
+use crate::graph::{Cx, Next, Node, NodeId};
+use crate::packet::{Addresses, Cast, Marks, Meta, Packet, Protocol};
+
+/// Looks all flows of a burst up together, so that the loads of index and slab overlap.
+#[derive(Default)]
+pub(crate) struct Flow {
+    keys: ArrayVec<Option<Packed>, BURST>,
+    next: usize,
+    scope: Option<Scope>,
+    policy: Option<Policy>,
+}
+
+/// The last interface, or the last next hop, and the scope of its flows.
+#[derive(Clone, Copy)]
+struct Scope {
+    of: (bool, u32),
+    scope: NhId,
+}
+
+/// The last ends of a session, and the stamp of their policy.
+#[derive(Clone, Copy)]
+struct Policy {
+    ends: (Option<VifId>, Option<VifId>),
+    stamp: u32,
+}
+
+/// What takes longer than to be counted and sent on.
+const UNUSUAL: FlowFlags =
+    FlowFlags::DEAD.with(FlowFlags::HELD).with(FlowFlags::NAT).with(FlowFlags::SPECIAL);
+
+impl Node for Flow {
+    const ID: NodeId = NodeId::Flow;
+    const EDGES: &'static [NodeId] =
+        &[NodeId::Bridge, NodeId::NextHop, NodeId::HandOff, NodeId::Drop];
+
+    fn begin(&mut self) {
+        (self.scope, self.policy) = (None, None);
+    }
+
+    #[inline]
+    fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta>) {
+        self.keys.clear();
+        self.next = 0;
+        let Some(table) = cx.flows.as_deref() else { return };
+        for meta in metas {
+            let scope = self.scope(cx.fib, meta);
+            let key = scope.and_then(|scope| key::plain(meta, scope));
+            let packed = key.map(|key| table.sessions.pack(&key));
+            if let Some(packed) = &packed {
+                table.index.prefetch(packed.hash());
+            }
+            // No more packets than a burst has.
+            let gathered = self.keys.try_push(packed);
+            debug_assert!(gathered.is_ok());
+        }
+        for packed in self.keys.iter().flatten() {
+            let flow = table.index.guess(packed.hash()).and_then(|id| table.flow(id));
+            if let Some(flow) = flow {
+                flow.prefetch();
+                if packed.needs_more() {
+                    flow.prefetch_more();
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        let gathered = self.keys.get(self.next).copied().flatten();
+        self.next += 1;
+        if is_exempt(packet.meta) {
+            return onward(packet);
+        }
+        let Some(packed) = gathered else { return self.without_ports(cx, packet) };
+        let Some(table) = cx.flows.as_deref() else { return onward(packet) };
+        match table.find(&packed) {
+            Some(id) => self.met(cx, packet, id),
+            None => self.first(cx, packet, &packed),
+        }
+    }
+}
+
+/// What is no session's: control packets, groups, all but IP.
+#[inline]
+fn is_exempt(meta: &Meta) -> bool {
+    meta.cast == Cast::Group
+        || !matches!(meta.protocol, Protocol::Ipv4 | Protocol::Ipv6)
+        || meta.marks.contains(Marks::CONTROL)
+}
+
+impl Flow {
+    /// The scope, remembered for the next packet; `None` where the frame has to be looked at.
+    #[inline]
+    fn scope(&mut self, fib: &Fib, meta: &Meta) -> Option<NhId> {
+        let of = match meta.is_from_workload() {
+            true => (true, u32::from(meta.rx_vif.0)),
+            false => (false, meta.nh.0),
+        };
+        match self.scope {
+            Some(last) if last.of == of => Some(last.scope),
+            _ => {
+                let scope = key::plain_scope(fib, meta)?;
+                self.scope = Some(Scope { of, scope });
+                Some(scope)
+            }
+        }
+    }
+
+    /// A packet of an established session.
+    #[inline]
+    fn met(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> Next {
+        let Some(table) = cx.flows.as_deref() else { return onward(packet) };
+        let Some(flow) = table.flow(id) else { return Next::Drop(DropReason::FlowUnusable) };
+        let mut state = flow.state();
+        let segment = state.flags().contains(FlowFlags::TCP).then(|| Segment::of(packet)).flatten();
+        if let Some(segment) = segment
+            && segment.opens()
+            && pass::is_closed(cx, id)
+        {
+            return self.again(cx, packet, id);
+        }
+        if state.flags().0 & UNUSUAL.0 != 0 {
+            return self.unusual(cx, packet, (id, state), segment);
+        }
+        let stamp = self.stamp(cx.fib, packet.meta, flow);
+        if flow.stamp() != (stamp, source::origin(packet.meta)) {
+            match pass::refresh(cx, packet, id) {
+                Ok(()) => state = pass::state(cx, id),
+                Err(next) => return next,
+            }
+        }
+        pass::pass(cx, packet, (id, state), segment)
+    }
+
+    /// What the tables say of the flow's addresses and interfaces now.
+    #[inline]
+    fn stamp(&mut self, fib: &Fib, meta: &Meta, flow: tables::flow::Flow<'_>) -> u32 {
+        let ends = flow.ends();
+        let policy = match self.policy {
+            Some(last) if last.ends == ends => last.stamp,
+            _ => {
+                let stamp = stamp::policy(fib, ends);
+                self.policy = Some(Policy { ends, stamp });
+                stamp
+            }
+        };
+        let routes = match meta.addresses {
+            Addresses::V4 { source, destination } => fib
+                .route_stamp(meta.vrf, source)
+                .wrapping_add(fib.route_stamp(meta.vrf, destination)),
+            Addresses::V6 { source, destination } => fib
+                .route_stamp(meta.vrf, source)
+                .wrapping_add(fib.route_stamp(meta.vrf, destination)),
+            Addresses::None | Addresses::Hashed(_) => 0,
+        };
+        routes.wrapping_add(policy)
+    }
+
+    /// A session that has ended, waits, or is translated.
+    #[inline(never)]
+    fn unusual(
+        &mut self,
+        cx: &mut Cx<'_>,
+        packet: &mut Packet<'_>,
+        (id, state): (FlowId, State),
+        segment: Option<Segment>,
+    ) -> Next {
+        if state.flags().contains(FlowFlags::DEAD) {
+            return self.again(cx, packet, id);
+        }
+        if state.flags().contains(FlowFlags::HELD) {
+            return Next::Drop(DropReason::FlowUnusable);
+        }
+        pass::translated(cx, packet, id, segment)
+    }
+
+    /// Forgets a session and begins a new one with this packet.
+    #[cold]
+    fn again(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> Next {
+        if let Some(table) = cx.flows.as_deref_mut() {
+            age::end(table, id);
+        }
+        self.without_ports(cx, packet)
+    }
+
+    #[cold]
+    fn first(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>, packed: &Packed) -> Next {
+        let scope = key::scope(cx.fib, packet);
+        match key::of(cx, packet, scope) {
+            Ok(Keyed::Flow(key)) => {
+                let outcome = first::first(cx, packet, &key, packed);
+                self.follow(cx, packet, outcome)
+            }
+            Ok(Keyed::Error(_)) => Next::Drop(DropReason::Misc),
+            Err(reason) => Next::Drop(reason),
+        }
+    }
+
+    fn follow(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>, outcome: Outcome) -> Next {
+        match outcome {
+            Outcome::Met(id) => self.met(cx, packet, id),
+            Outcome::Guest(id) => pass::as_guest(cx, packet, id),
+            Outcome::Without => onward(packet),
+            Outcome::Elsewhere(next) => next,
+        }
+    }
+
+    /// A packet whose key is not in its metadata: ICMP, fragments, protocols without ports.
+    #[inline(never)]
+    fn without_ports(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        let scope = key::scope(cx.fib, packet);
+        let keyed = match key::of(cx, packet, scope) {
+            Ok(keyed) => keyed,
+            Err(reason) => return Next::Drop(reason),
+        };
+        let Some(table) = cx.flows.as_deref() else { return onward(packet) };
+        match keyed {
+            Keyed::Flow(key) => {
+                let packed = table.sessions.pack(&key);
+                match table.find(&packed) {
+                    Some(id) => self.met(cx, packet, id),
+                    None => {
+                        let outcome = first::first(cx, packet, &key, &packed);
+                        self.follow(cx, packet, outcome)
+                    }
+                }
+            }
+            Keyed::Error(key) => {
+                let packed = table.sessions.pack(&key);
+                let id = table.find(&packed).or_else(|| table.sessions.find(&packed));
+                pass::error(cx, packet, id)
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Flows: what workers remember of the sessions they have judged (design decision 5).
+//!
+//! | module | holds |
+//! |---|---|
+//! | `key` | [`FlowKey`]: what packets of one direction of a session have in common |
+//! | `slab` | [`FlowSlab`]: all sessions, in memory that workers (and a successor process) share |
+//! | `entry` | [`Flow`] and [`Session`]: the words of one direction, and of both |
+//! | `sessions` | [`Sessions`]: the slab with the directory of keys, free slots, quotas and counts |
+//! | `index` | [`FlowIndex`]: a worker's own way from a key to a slot |
+//!
+//! A session is one slot, its two directions are flows. A flow is owned by the worker on which its packets arrive: only
+//! that one writes its counters, its last-seen time and what it caches of the tables. The other direction's worker sets
+//! single bits (TCP flags, the end of the session) by atomic or. What is found in an index is checked against the words
+//! of the slot, which say whether it is alive, so an entry of a session that has ended is never used.
+//!
+//! # Thread-safety
+//! A slot is filled before its keys are put into the directory, whose locks order the two. A flow is held by its owner; a
+//! slot is reused when its session has ended and nobody holds it (the lifecycle word of `entry`).
+
+mod entry;
+mod index;
+mod key;
+mod sessions;
+mod slab;
+
+pub use entry::{Flow, FlowFlags, NatFlags, Session, SessionFlags, State, TcpFlags};
+pub use index::FlowIndex;
+pub use key::{FlowAddresses, FlowKey, Packed};
+pub use sessions::{Claim, Count, FlowCounts, FreeSlots, NewFlow, NewSession, Quota, Sessions};
+pub use slab::{FlowId, FlowSlab, SessionId};

@@ -1,0 +1,475 @@
+//! Sessions: the slab, the directory from keys to flows, the free slots, quotas and counts. First packets and ends of
+//! sessions come here; established traffic does not.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crossbeam_queue::ArrayQueue;
+use dashmap::{DashMap, Entry};
+
+use super::entry::{Flow, FlowFlags, Session, SessionFlags};
+use super::key::{FlowKey, Packed};
+use super::slab::{FlowId, FlowSlab, SessionId};
+use crate::{Judgement, VifId, VrfId, limits};
+
+/// Keys are hashes already.
+#[derive(Default)]
+pub(crate) struct Already(u64);
+
+impl Hasher for Already {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// See the module.
+pub struct Sessions {
+    slab: FlowSlab,
+    seed: u64,
+    directory: DashMap<u64, u32, BuildHasherDefault<Already>>,
+    free: ArrayQueue<u32>,
+    vifs: Box<[AtomicU32]>,
+    vrfs: Box<[AtomicU32]>,
+    counts: Box<[Counts]>,
+}
+
+/// A worker's share of the counts, on lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Counts {
+    created: AtomicU64,
+    denied: AtomicU64,
+    ended: AtomicU64,
+    judged_again: AtomicU64,
+    handed_over: AtomicU64,
+    moved: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What a worker has done with flows since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounts {
+    /// Sessions made.
+    pub created: u64,
+    /// Those of them that are denied.
+    pub denied: u64,
+    /// Sessions ended.
+    pub ended: u64,
+    /// Flows judged again after a change.
+    pub judged_again: u64,
+    /// Packets given to the flow's owner.
+    pub handed_over: u64,
+    /// Flows taken over from another worker.
+    pub moved: u64,
+    /// First packets for which there was no room, no quota or no rate.
+    pub refused: u64,
+}
+
+/// One event to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// A packet was given to the flow's owner.
+    HandedOver,
+    /// A flow was taken over.
+    Moved,
+    /// A flow was judged again.
+    JudgedAgain,
+    /// A first packet was refused.
+    Refused,
+}
+
+/// Free slots a worker has at hand.
+#[derive(Debug, Default)]
+pub struct FreeSlots {
+    slots: arrayvec::ArrayVec<u32, { FreeSlots::MOST }>,
+}
+
+impl FreeSlots {
+    const MOST: usize = 64;
+}
+
+/// Who is charged for a session, and how much they may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// The interface, and the flows it may have.
+    pub vif: (VifId, Option<u32>),
+    /// The VRF, and the flows it may have.
+    pub vrf: (VrfId, Option<u32>),
+}
+
+/// One direction to be.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFlow {
+    /// Its key.
+    pub key: FlowKey,
+    /// Beside `ALIVE`.
+    pub flags: FlowFlags,
+}
+
+/// A session to be.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession {
+    /// The first packet's direction, and the other's if there is to be one.
+    pub flows: (NewFlow, Option<NewFlow>),
+    /// Both.
+    pub flags: SessionFlags,
+    /// Local ends: where the first packet came from and where it went.
+    pub ends: (Option<VifId>, Option<VifId>),
+    /// VRF of the first packet, and behind translation.
+    pub vrfs: (VrfId, VrfId),
+    /// Why it is as it is.
+    pub judgement: Judgement,
+    /// Milliseconds.
+    pub now: u32,
+}
+
+/// What asking for a flow answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the asker's from now on, or was already.
+    Own,
+    /// It is this worker's.
+    Others(u8),
+    /// It has ended.
+    Gone,
+}
+
+impl Sessions {
+    /// Room for so many sessions of so many workers. `seed` makes hashes unpredictable.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn new(sessions: u32, workers: usize, seed: u64) -> io::Result<Sessions> {
+        let slab = FlowSlab::new(sessions)?;
+        let free = ArrayQueue::new(sessions.max(1) as usize);
+        (1..=slab.sessions()).for_each(|slot| {
+            // There is room for all.
+            let _ = free.push(slot);
+        });
+        // Shards fill unevenly, and none may grow while packets move.
+        let keys = sessions as usize * 2;
+        let keys = keys + keys / 8 + 4096;
+        let zeros = |count| std::iter::repeat_with(|| AtomicU32::new(0)).take(count).collect();
+        Ok(Sessions {
+            slab,
+            seed,
+            directory: DashMap::with_capacity_and_hasher(keys, BuildHasherDefault::default()),
+            free,
+            vifs: zeros(limits::VIFS),
+            vrfs: zeros(limits::VRFS),
+            counts: std::iter::repeat_with(Counts::default).take(workers.max(1)).collect(),
+        })
+    }
+
+    /// The words.
+    #[inline]
+    pub fn slab(&self) -> &FlowSlab {
+        &self.slab
+    }
+
+    /// A key's words and hash.
+    #[inline]
+    pub fn pack(&self, key: &FlowKey) -> Packed {
+        key.packed(self.seed)
+    }
+
+    /// The words of a flow.
+    #[inline]
+    pub fn flow(&self, id: FlowId) -> Option<Flow<'_>> {
+        self.slab.flow(id)
+    }
+
+    /// The words of its session.
+    #[inline]
+    pub fn session(&self, id: FlowId) -> Option<Session<'_>> {
+        self.slab.session(id.session())
+    }
+
+    /// The living flow of a key, whoever owns it.
+    pub fn find(&self, key: &Packed) -> Option<FlowId> {
+        let id = FlowId::new(*self.directory.get(&key.hash())?)?;
+        self.flow(id).filter(|flow| flow.is(key)).map(|_| id)
+    }
+
+    /// Makes a session and puts its keys into the directory. The caller holds it: it claims a direction and then calls
+    /// [`Sessions::let_go`].
+    ///
+    /// # Errors
+    /// `Err(Some)`: another worker was faster, and this is its flow of the first packet's key. `Err(None)`: no slot, no
+    /// quota, or one of the keys is another session's.
+    pub fn create(
+        &self,
+        worker: u8,
+        slots: &mut FreeSlots,
+        quota: &Quota,
+        new: &NewSession,
+    ) -> Result<FlowId, Option<FlowId>> {
+        if !self.charge(quota, flows(new)) {
+            self.count(worker, |counts| &counts.refused);
+            return Err(None);
+        }
+        let Some(session) = self.take_slot(slots) else {
+            self.refund(quota.vif.0, quota.vrf.0, flows(new));
+            self.count(worker, |counts| &counts.refused);
+            return Err(None);
+        };
+        let forward = session.forward();
+        let first = self.fill(forward, quota, new);
+        let placed = match first {
+            Some(keys) => self.publish(forward, &keys),
+            None => Err(None),
+        };
+        if placed.is_err() {
+            // Somebody may have found the one key that was there for a moment.
+            self.end(forward, worker);
+            self.let_go(forward);
+            return placed.map(|()| forward);
+        }
+        self.count(worker, |counts| &counts.created);
+        if new.flows.0.flags.contains(FlowFlags::DENIED) {
+            self.count(worker, |counts| &counts.denied);
+        }
+        Ok(forward)
+    }
+
+    /// Makes `worker` the owner of a flow if nobody is, and it holds the session then.
+    pub fn claim(&self, id: FlowId, worker: u8) -> Claim {
+        let (Some(flow), Some(session)) = (self.flow(id), self.session(id)) else {
+            return Claim::Gone;
+        };
+        if !session.hold() {
+            return Claim::Gone;
+        }
+        match flow.own(worker) {
+            Ok(()) => Claim::Own,
+            Err(owner) => {
+                self.let_go(id);
+                if owner == worker { Claim::Own } else { Claim::Others(owner) }
+            }
+        }
+    }
+
+    /// Passes a flow that `worker` owns on; its hold goes with it.
+    pub fn pass_on(&self, id: FlowId, worker: u8, to: u8) -> bool {
+        self.flow(id).is_some_and(|flow| flow.disown(worker, Some(to)))
+    }
+
+    /// The owner has forgotten a flow.
+    pub fn leave(&self, id: FlowId, worker: u8) {
+        if self.flow(id).is_some_and(|flow| flow.disown(worker, None)) {
+            self.let_go(id);
+        }
+    }
+
+    /// Holds a session, so that its slot is not used again; `false` when it has ended.
+    pub fn hold(&self, id: FlowId) -> bool {
+        self.session(id).is_some_and(|session| session.hold())
+    }
+
+    /// The reverse.
+    pub fn let_go(&self, id: FlowId) {
+        if self.session(id).is_some_and(|session| session.release()) {
+            self.free_slot(id.session());
+        }
+    }
+
+    /// Ends a session that the caller holds; `true` for the one who did. Its packets find it no more.
+    pub fn end(&self, id: FlowId, worker: u8) -> bool {
+        let Some(session) = self.session(id) else { return false };
+        if !session.end() {
+            return false;
+        }
+        let forward = id.session().forward();
+        for id in [forward, forward.other()] {
+            if let Some(flow) = self.flow(id).filter(|flow| is_there(*flow)) {
+                flow.set(FlowFlags::DEAD);
+                let hash = flow.key().packed(self.seed).hash();
+                self.directory.remove_if(&hash, |_, found| *found == id.index());
+            }
+        }
+        self.count(worker, |counts| &counts.ended);
+        true
+    }
+
+    /// Counts an event.
+    pub fn note(&self, worker: u8, what: Count) {
+        self.count(worker, |counts| match what {
+            Count::HandedOver => &counts.handed_over,
+            Count::Moved => &counts.moved,
+            Count::JudgedAgain => &counts.judged_again,
+            Count::Refused => &counts.refused,
+        });
+    }
+
+    /// What a worker has done; zeros for one that there is not.
+    pub fn counts(&self, worker: usize) -> FlowCounts {
+        self.counts.get(worker).map_or(FlowCounts::default(), |counts| FlowCounts {
+            created: counts.created.load(Relaxed),
+            denied: counts.denied.load(Relaxed),
+            ended: counts.ended.load(Relaxed),
+            judged_again: counts.judged_again.load(Relaxed),
+            handed_over: counts.handed_over.load(Relaxed),
+            moved: counts.moved.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+        })
+    }
+
+    /// Flows charged to an interface.
+    pub fn of_vif(&self, vif: VifId) -> u32 {
+        self.vifs.get(vif.index()).map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// Flows charged to a VRF.
+    pub fn of_vrf(&self, vrf: VrfId) -> u32 {
+        self.vrfs.get(vrf.index()).map_or(0, |count| count.load(Relaxed))
+    }
+
+    /// How many keys there are.
+    pub fn flows(&self) -> usize {
+        self.directory.len()
+    }
+
+    fn count(&self, worker: u8, which: impl FnOnce(&Counts) -> &AtomicU64) {
+        if let Some(counts) = self.counts.get(usize::from(worker)) {
+            which(counts).fetch_add(1, Relaxed);
+        }
+    }
+
+    fn take_slot(&self, slots: &mut FreeSlots) -> Option<SessionId> {
+        if slots.slots.is_empty() {
+            // Not the last ones of a small table: other workers need some, too.
+            let few = (self.free.len() / (2 * self.counts.len())).clamp(1, FreeSlots::MOST);
+            for _ in 0..few {
+                let Some(slot) = self.free.pop() else { break };
+                slots.slots.push(slot);
+            }
+        }
+        self.slab.session_id(slots.slots.pop()?)
+    }
+
+    /// The words of a new session; the keys of its flows.
+    fn fill(
+        &self,
+        forward: FlowId,
+        quota: &Quota,
+        new: &NewSession,
+    ) -> Option<(Packed, Option<Packed>)> {
+        let session = self.session(forward)?;
+        let generation = session.begin();
+        session.set_born(new.flags, new.now);
+        let Judgement { reason, mirrors, network_rule, group_rule, .. } = new.judgement;
+        session.set_judgement(new.vrfs, reason, mirrors, (network_rule, group_rule));
+        session.set_charged(quota.vif.0, quota.vrf.0);
+        let fill = |id: FlowId, flow: &NewFlow| {
+            let key = self.pack(&flow.key);
+            self.flow(id)?.fill(&key, flow.flags, generation, new.ends, new.now);
+            Some(key)
+        };
+        let (first, second) = &new.flows;
+        let first = fill(forward, first)?;
+        let second = match second {
+            Some(flow) => Some(fill(forward.other(), flow)?),
+            None => {
+                self.flow(forward.other())?.bury();
+                None
+            }
+        };
+        Some((first, second))
+    }
+
+    /// Puts the keys into the directory: that with the lower hash first, so that of two workers that make the same
+    /// session at once one gives way.
+    fn publish(
+        &self,
+        forward: FlowId,
+        (first, second): &(Packed, Option<Packed>),
+    ) -> Result<(), Option<FlowId>> {
+        let all = [Some((first, forward)), second.as_ref().map(|key| (key, forward.other()))];
+        let [lower, higher] = match all {
+            [Some(a), Some(b)] if a.0.hash() > b.0.hash() => [Some(b), Some(a)],
+            all => all,
+        };
+        let mut done: Option<u64> = None;
+        for (key, id) in [lower, higher].into_iter().flatten() {
+            match self.directory.entry(key.hash()) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(id.index());
+                    done = Some(key.hash());
+                }
+                Entry::Occupied(found) => {
+                    drop(found);
+                    if let Some(hash) = done {
+                        self.directory.remove(&hash);
+                    }
+                    return Err(self.find(first));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn charge(&self, quota: &Quota, flows: u32) -> bool {
+        let ((vif, of_vif), (vrf, of_vrf)) = (quota.vif, quota.vrf);
+        let add = |count: Option<&AtomicU32>, limit: Option<u32>| {
+            let Some(count) = count else { return true };
+            let before = count.fetch_add(flows, Relaxed);
+            let fits = limit.is_none_or(|limit| before.saturating_add(flows) <= limit);
+            if !fits {
+                count.fetch_sub(flows, Relaxed);
+            }
+            fits
+        };
+        if !add(self.vifs.get(vif.index()), of_vif) {
+            return false;
+        }
+        let fits = add(self.vrfs.get(vrf.index()), of_vrf);
+        if !fits && let Some(count) = self.vifs.get(vif.index()) {
+            count.fetch_sub(flows, Relaxed);
+        }
+        fits
+    }
+
+    fn refund(&self, vif: VifId, vrf: VrfId, flows: u32) {
+        for count in [self.vifs.get(vif.index()), self.vrfs.get(vrf.index())].into_iter().flatten()
+        {
+            count.fetch_sub(flows, Relaxed);
+        }
+    }
+
+    fn free_slot(&self, id: SessionId) {
+        let Some(session) = self.slab.session(id) else { return };
+        let (vif, vrf) = session.charged();
+        let flows = [id.forward(), id.forward().other()];
+        let there = flows.iter().filter_map(|id| self.flow(*id)).filter(|flow| is_there(*flow));
+        let count = u32::try_from(there.count()).unwrap_or(0);
+        let nothing = Quota { vif: (vif, None), vrf: (vrf, None) };
+        self.bury(id, &nothing, count);
+        if self.free.push(id.0.get()).is_err() {
+            debug_assert!(false, "there is room for all slots");
+        }
+    }
+
+    fn bury(&self, id: SessionId, quota: &Quota, flows: u32) {
+        for id in [id.forward(), id.forward().other()] {
+            self.flow(id).into_iter().for_each(|flow| flow.bury());
+        }
+        self.refund(quota.vif.0, quota.vrf.0, flows);
+    }
+}
+
+fn is_there(flow: Flow<'_>) -> bool {
+    flow.state().flags().contains(FlowFlags::ALIVE)
+}
+
+fn flows(new: &NewSession) -> u32 {
+    1 + u32::from(new.flows.1.is_some())
+}
