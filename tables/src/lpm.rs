@@ -61,11 +61,13 @@ impl Leaf {
         };
         let identity = identity.map_or(NO_IDENTITY, |id| id.0 & NO_IDENTITY);
         let bridge = hit.bridge.map_or(NO_BRIDGE, BridgeSlot::index);
+        let [high, ..] = (identity << 7).to_be_bytes();
+        let high = high & 7;
         Leaf {
             nh: hit.nh.0 & NH | identity << 20,
             label: pack(hit.label.unwrap_or(0)),
             bridge: pack(bridge | (identity >> 12 & 0x1f) << 19),
-            flags: flags.0 & FLAGS | ((identity >> 17) as u8) << 5,
+            flags: flags.0 & FLAGS | high << 5,
             length: NonZeroU8::MIN.saturating_add(hit.prefix_len),
         }
     }

@@ -71,7 +71,6 @@ impl Stamped for std::net::Ipv6Addr {
     const FIRST: u8 = 56;
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "56 bits")]
     fn bucket(self) -> usize {
         spread((self.to_bits() >> 72) as u64)
     }

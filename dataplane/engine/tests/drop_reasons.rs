@@ -42,10 +42,16 @@ fn list() -> Vec<(DropReason, Why)> {
         (DropReason::FlowNoMemory, Cannot("flow memory is reserved at the start")),
         (DropReason::FlowInvalidProtocol, Cannot("every IP protocol has flows")),
         (DropReason::FlowNatNoRflow, Cannot("a guard: translated sessions have both directions")),
-        (DropReason::FlowActionDrop, Reached("flows.rs", "what_no_rule_lets_pass_is_dropped_and_remembered")),
+        (
+            DropReason::FlowActionDrop,
+            Reached("flows.rs", "what_no_rule_lets_pass_is_dropped_and_remembered"),
+        ),
         (DropReason::FlowActionInvalid, Cannot("a flow has no unknown action")),
         (DropReason::FlowUnusable, Cannot("a guard: a session that ends between two looks at it")),
-        (DropReason::FlowTableFull, Reached("flows.rs", "a_flood_of_sessions_leaves_the_others_theirs")),
+        (
+            DropReason::FlowTableFull,
+            Reached("flows.rs", "a_flood_of_sessions_leaves_the_others_theirs"),
+        ),
         (
             DropReason::InterfaceTxDiscard,
             Reached("workers.rs", "a_removed_port_comes_back_and_its_traffic_is_discarded"),
@@ -177,7 +183,10 @@ fn list() -> Vec<(DropReason, Why)> {
                 "h04_a_tail_alone_is_held_and_then_dropped_for_want_of_an_entry",
             ),
         ),
-        (DropReason::IcmpError, Reached("flows.rs", "h21_icmp_errors_belong_to_the_session_they_are_about")),
+        (
+            DropReason::IcmpError,
+            Reached("flows.rs", "h21_icmp_errors_belong_to_the_session_they_are_about"),
+        ),
         (
             DropReason::CloneFail,
             Reached(

@@ -1,6 +1,6 @@
 //! Translation: floating IPs, services under addresses of a workload's own (reference dataplane.md section 14.7,
 //! control-plane.md sections 4.8, 4.9 and 5.5).
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_macros, reason = "tests may allocate and print")]
 
 mod site;
 

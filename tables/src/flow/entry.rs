@@ -1,4 +1,4 @@
-//! The words of a slot: of each flow two lines, and one of the session.
+//! The words of a flow: two lines of its session's slot.
 //!
 //! | word of a flow | from the lowest bit | written by |
 //! |---|---|---|
@@ -13,19 +13,15 @@
 //! | 13 | TCP flags 16 | or: anybody |
 //! | 14 detail | stamp of policy 32, stamp of routes 32 | owner |
 //! | 15 | next hop of the source 20, identities of the first direction's ends 20 and 20 (all ones: none) | owner |
-//!
-//! The session's: lifecycle (dead 1, holders 8 from bit 8, generation 8 from bit 16), place (VRF 16, VRF behind
-//! translation 16, drop reason 8, mirrors 8 and 8, forced TTLs are flags), born (creation 32, flags 32), then the rules of
-//! the network's policy and of the groups, two words each; whom it is charged to (interface 16, VRF 16).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::key::{FlowAddresses, FlowKey, Packed};
-use super::slab::{FLOW, SHARED};
+use super::slab::FLOW;
 use crate::object::flags;
-use crate::{FlowDropReason, IdentityId, MirrorId, NhId, RuleId, VifId, VrfId};
+use crate::{IdentityId, NhId, VifId};
 
 flags!(
 /// What a flow's state says beside its key.
@@ -73,44 +69,6 @@ TcpFlags(u16) {
     DEAD = 0x8000;
 });
 
-flags!(
-/// What is translated, from the first packet's view.
-NatFlags(u8) {
-    /// Its source address.
-    SOURCE = 0x2;
-    /// Its source port.
-    SOURCE_PORT = 0x4;
-    /// Its destination address.
-    DESTINATION = 0x8;
-    /// Its destination port.
-    DESTINATION_PORT = 0x10;
-});
-
-flags!(
-/// What concerns both directions of a session. The low byte is [`NatFlags`] of the first packet's direction.
-SessionFlags(u32) {
-    /// It is logged.
-    LOG = 0x100;
-    /// A link-local service.
-    LINK_LOCAL = 0x200;
-    /// BGP as a service: never aged.
-    BGP_SERVICE = 0x400;
-    /// It was learnt in its middle, so who began it was told by the rules.
-    MIDSTREAM = 0x800;
-    /// It has one direction only: answers to what is denied are judged for themselves.
-    ONE_SIDED = 0x1000;
-    /// The agent decides about it.
-    AGENT = 0x2000;
-    /// Its VRF changes on the way.
-    TRANSLATED = 0x4000;
-    /// Its first direction's TTL becomes 255 and the other's 2.
-    TTL = 0x8000;
-    /// Keys are made coarser: TCP is not followed.
-    FAT = 0x1_0000;
-    /// It began from the fabric.
-    FROM_FABRIC = 0x2_0000;
-});
-
 pub(crate) const STATE: usize = 2;
 const TARGET: usize = 3;
 const STAMP: usize = 4;
@@ -152,7 +110,7 @@ impl State {
     /// The flags.
     #[inline]
     pub const fn flags(self) -> FlowFlags {
-        FlowFlags((self.0 >> FLAGS) as u16)
+        FlowFlags(short(self.0, FLAGS))
     }
 
     /// Protocol.
@@ -162,7 +120,7 @@ impl State {
 
     /// Who owns it.
     pub const fn owner(self) -> Option<u8> {
-        match (self.0 >> OWNER) as u8 {
+        match byte(self.0, OWNER) {
             NOBODY => None,
             owner => Some(owner),
         }
@@ -171,7 +129,7 @@ impl State {
     /// The position of its member in an ECMP group.
     #[inline]
     pub const fn ecmp(self) -> Option<u8> {
-        match (self.0 >> ECMP) as u8 {
+        match byte(self.0, ECMP) {
             NO_MEMBER => None,
             position => Some(position),
         }
@@ -179,18 +137,32 @@ impl State {
 
     /// Counts uses of the slot.
     pub const fn generation(self) -> u8 {
-        (self.0 >> GENERATION) as u8
+        byte(self.0, GENERATION)
     }
 }
 
+/// The byte that begins at a bit.
 #[inline]
-const fn pair(high: u32, low: u32) -> u64 {
+#[expect(clippy::cast_possible_truncation, reason = "the byte is what is wanted")]
+pub(super) const fn byte(word: u64, at: u32) -> u8 {
+    (word >> at) as u8
+}
+
+/// The two bytes that begin at a bit.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the bytes are what is wanted")]
+pub(super) const fn short(word: u64, at: u32) -> u16 {
+    (word >> at) as u16
+}
+
+#[inline]
+pub(super) const fn pair(high: u32, low: u32) -> u64 {
     (high as u64) << 32 | low as u64
 }
 
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
-const fn halves(word: u64) -> (u32, u32) {
+pub(super) const fn halves(word: u64) -> (u32, u32) {
     ((word >> 32) as u32, word as u32)
 }
 
@@ -291,11 +263,11 @@ impl<'s> Flow<'s> {
     fn exchange(&self, at: u32, value: u8, if_is: Option<u8>) -> Result<(), u8> {
         let Some(word) = self.words.get(STATE) else { return Ok(()) };
         let swapped = word.fetch_update(AcqRel, Acquire, |state| {
-            let found = (state >> at) as u8;
+            let found = byte(state, at);
             let may = if_is.is_none_or(|wanted| wanted == found);
             may.then_some(state & !(0xff << at) | u64::from(value) << at)
         });
-        swapped.map(|_| ()).map_err(|state| (state >> at) as u8)
+        swapped.map(|_| ()).map_err(|state| byte(state, at))
     }
 
     /// Makes a worker the owner if nobody is.
@@ -454,151 +426,5 @@ impl<'s> Flow<'s> {
 
     pub(crate) fn bury(&self) {
         self.clear(FlowFlags::ALIVE);
-    }
-}
-
-/// The words of both directions.
-#[derive(Clone, Copy, Debug)]
-pub struct Session<'s> {
-    words: &'s [AtomicU64; SHARED],
-}
-
-const LIFE: usize = 0;
-const PLACE: usize = 1;
-const BORN: usize = 2;
-const NETWORK_RULE: usize = 3;
-const GROUP_RULE: usize = 5;
-const CHARGED: usize = 7;
-
-const DEAD: u64 = 1;
-const HOLDER: u64 = 1 << 8;
-const HOLDERS: u64 = 0xff << 8;
-const LIFE_GENERATION: u32 = 16;
-
-impl<'s> Session<'s> {
-    #[inline]
-    pub(crate) fn new(words: &'s [AtomicU64; SHARED]) -> Session<'s> {
-        Session { words }
-    }
-
-    #[inline]
-    fn load(&self, word: usize) -> u64 {
-        self.words.get(word).map_or(0, |word| word.load(Relaxed))
-    }
-
-    #[inline]
-    fn store(&self, word: usize, value: u64) {
-        if let Some(word) = self.words.get(word) {
-            word.store(value, Relaxed);
-        }
-    }
-
-    fn update(&self, change: impl FnMut(u64) -> Option<u64>) -> Result<u64, u64> {
-        match self.words.get(LIFE) {
-            Some(word) => word.fetch_update(AcqRel, Acquire, change),
-            None => Err(DEAD),
-        }
-    }
-
-    /// Begins a life with one holder; the generation is the last one's plus one.
-    pub(crate) fn begin(&self) -> u8 {
-        let generation = ((self.load(LIFE) >> LIFE_GENERATION) as u8).wrapping_add(1);
-        let life = u64::from(generation) << LIFE_GENERATION | HOLDER;
-        self.words.get(LIFE).into_iter().for_each(|word| word.store(life, Release));
-        generation
-    }
-
-    /// Keeps the slot from being used again; `false` when the session has ended.
-    pub(crate) fn hold(&self) -> bool {
-        self.update(|life| (life & DEAD == 0 && life & HOLDERS != HOLDERS).then_some(life + HOLDER))
-            .is_ok()
-    }
-
-    /// The reverse of `hold`; `true` for the one after whom the slot is free.
-    pub(crate) fn release(&self) -> bool {
-        let last = self.update(|life| (life & HOLDERS != 0).then(|| life - HOLDER));
-        last.is_ok_and(|life| life & DEAD != 0 && life & HOLDERS == HOLDER)
-    }
-
-    /// Ends the session; `true` for the one who did.
-    pub(crate) fn end(&self) -> bool {
-        self.update(|life| (life & DEAD == 0).then_some(life | DEAD)).is_ok()
-    }
-
-    /// Whether it has ended.
-    pub fn has_ended(&self) -> bool {
-        self.load(LIFE) & DEAD != 0
-    }
-
-    /// The VRF of the first packet, and that behind translation.
-    pub fn vrfs(&self) -> (VrfId, VrfId) {
-        let place = self.load(PLACE);
-        (VrfId((place & 0xffff) as u16), VrfId((place >> 16 & 0xffff) as u16))
-    }
-
-    /// Why its packets are dropped, if they are.
-    pub fn reason(&self) -> u8 {
-        (self.load(PLACE) >> 32 & 0xff) as u8
-    }
-
-    /// Where copies of its packets go.
-    pub fn mirrors(&self) -> [Option<MirrorId>; 2] {
-        let place = self.load(PLACE);
-        [40, 48].map(|at| Some((place >> at) as u8).filter(|id| *id != u8::MAX).map(MirrorId))
-    }
-
-    /// When it began, in milliseconds.
-    pub fn created(&self) -> u32 {
-        halves(self.load(BORN)).1
-    }
-
-    /// What concerns both directions.
-    pub fn flags(&self) -> SessionFlags {
-        SessionFlags(halves(self.load(BORN)).0)
-    }
-
-    /// What is translated, from the first packet's view.
-    pub fn nat(&self) -> NatFlags {
-        NatFlags((self.flags().0 & 0xff) as u8)
-    }
-
-    /// The rules it was judged by: of the network, of the groups.
-    pub fn rules(&self) -> (RuleId, RuleId) {
-        let rule =
-            |at: usize| RuleId(u128::from(self.load(at)) << 64 | u128::from(self.load(at + 1)));
-        (rule(NETWORK_RULE), rule(GROUP_RULE))
-    }
-
-    /// Remembers a judgement.
-    pub fn set_judgement(
-        &self,
-        (vrf, behind): (VrfId, VrfId),
-        reason: FlowDropReason,
-        mirrors: [Option<MirrorId>; 2],
-        (network, group): (RuleId, RuleId),
-    ) {
-        let [first, second] = mirrors.map(|id| u64::from(id.map_or(u8::MAX, |id| id.0)));
-        let vrfs = u64::from(vrf.0) | u64::from(behind.0) << 16;
-        self.store(PLACE, vrfs | u64::from(reason as u8) << 32 | first << 40 | second << 48);
-        for (at, RuleId(rule)) in [(NETWORK_RULE, network), (GROUP_RULE, group)] {
-            let high = u64::try_from(rule >> 64).unwrap_or(u64::MAX);
-            let low = u64::try_from(rule & u128::from(u64::MAX)).unwrap_or(u64::MAX);
-            self.store(at, high);
-            self.store(at + 1, low);
-        }
-    }
-
-    /// Whom it is charged to.
-    pub(crate) fn charged(&self) -> (VifId, VrfId) {
-        let charged = self.load(CHARGED);
-        (VifId((charged & 0xffff) as u16), VrfId((charged >> 16 & 0xffff) as u16))
-    }
-
-    pub(crate) fn set_charged(&self, vif: VifId, vrf: VrfId) {
-        self.store(CHARGED, u64::from(vif.0) | u64::from(vrf.0) << 16);
-    }
-
-    pub(crate) fn set_born(&self, flags: SessionFlags, now: u32) {
-        self.store(BORN, pair(flags.0, now));
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `key` | [`FlowKey`]: what packets of one direction of a session have in common |
 //! | `slab` | [`FlowSlab`]: all sessions, in memory that workers (and a successor process) share |
-//! | `entry` | [`Flow`] and [`Session`]: the words of one direction, and of both |
+//! | `entry`, `session` | [`Flow`] and [`Session`]: the words of one direction, and of both |
 //! | `sessions` | [`Sessions`]: the slab with the directory of keys, free slots, quotas and counts |
 //! | `index` | [`FlowIndex`]: a worker's own way from a key to a slot |
 //!
@@ -15,16 +15,18 @@
 //!
 //! # Thread-safety
 //! A slot is filled before its keys are put into the directory, whose locks order the two. A flow is held by its owner; a
-//! slot is reused when its session has ended and nobody holds it (the lifecycle word of `entry`).
+//! slot is reused when its session has ended and nobody holds it (the lifecycle word of `session`).
 
 mod entry;
 mod index;
 mod key;
+mod session;
 mod sessions;
 mod slab;
 
-pub use entry::{Flow, FlowFlags, NatFlags, Session, SessionFlags, State, TcpFlags};
+pub use entry::{Flow, FlowFlags, State, TcpFlags};
 pub use index::FlowIndex;
 pub use key::{FlowAddresses, FlowKey, Packed};
+pub use session::{NatFlags, Session, SessionFlags};
 pub use sessions::{Claim, Count, FlowCounts, FreeSlots, NewFlow, NewSession, Quota, Sessions};
 pub use slab::{FlowId, FlowSlab, SessionId};

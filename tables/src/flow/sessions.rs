@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crossbeam_queue::ArrayQueue;
 use dashmap::{DashMap, Entry};
 
-use super::entry::{Flow, FlowFlags, Session, SessionFlags};
+use super::entry::{Flow, FlowFlags};
 use super::key::{FlowKey, Packed};
+use super::session::{Session, SessionFlags};
 use super::slab::{FlowId, FlowSlab, SessionId};
 use crate::{Judgement, VifId, VrfId, limits};
 
@@ -241,12 +242,17 @@ impl Sessions {
         Ok(forward)
     }
 
-    /// Makes `worker` the owner of a flow if nobody is, and it holds the session then.
-    pub fn claim(&self, id: FlowId, worker: u8) -> Claim {
+    /// Makes `worker` the owner of a flow if nobody is, and it holds the session then. Since it was found by its key, its
+    /// slot may have become another session's: that is `Gone`.
+    pub fn claim(&self, id: FlowId, key: &Packed, worker: u8) -> Claim {
         let (Some(flow), Some(session)) = (self.flow(id), self.session(id)) else {
             return Claim::Gone;
         };
         if !session.hold() {
+            return Claim::Gone;
+        }
+        if !flow.is(key) {
+            self.let_go(id);
             return Claim::Gone;
         }
         match flow.own(worker) {

@@ -1,7 +1,7 @@
 //! The slab: sessions in one shared mapping, without pointers.
 //!
 //! A slot is five cache lines: for each direction one that every packet needs and one that few need, and one for both.
-//! Words of a slot are named in `entry`.
+//! Words of a slot are named in `entry` and `session`.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,8 @@ use std::sync::atomic::AtomicU64;
 
 use sys::words::Words;
 
-use super::entry::{Flow, Session};
+use super::entry::Flow;
+use super::session::Session;
 
 /// A session's slot, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,9 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::{
-    Fib, FibVif, Identity, IdentityId, MirrorId, Rule, RuleId, RuleSetId, Verdict, VifPolicy,
-};
+use crate::{Fib, FibVif, Identity, IdentityId, MirrorId, Rule, RuleId, RuleSetId, Verdict};
 
 /// A session's first packet, as policy sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,13 +110,13 @@ impl Fib {
                 return judgement.deny(reason);
             }
         }
-        let sides: [(Option<&VifPolicy>, fn(&VifPolicy) -> &[RuleSetId], FlowDropReason); 2] = [
-            (from, |policy| &policy.egress, FlowDropReason::Group),
-            (to, |policy| &policy.ingress, FlowDropReason::OutGroup),
-        ];
-        for (policy, lists, reason) in sides {
-            let Some(policy) = policy.filter(|policy| policy.grouped) else { continue };
-            let rules = lists(policy).iter().filter_map(|id| asked.find(*id));
+        let egress = from.map(|policy| (policy, &policy.egress, FlowDropReason::Group));
+        let ingress = to.map(|policy| (policy, &policy.ingress, FlowDropReason::OutGroup));
+        for (policy, lists, reason) in [egress, ingress].into_iter().flatten() {
+            if !policy.grouped {
+                continue;
+            }
+            let rules = lists.iter().filter_map(|id| asked.find(*id));
             let passing = rules.into_iter().find(|rule| rule.verdict == Verdict::Pass);
             judgement.group_rule = passing.map_or(RuleId::IMPLICIT_DENY, |rule| rule.id);
             match passing {

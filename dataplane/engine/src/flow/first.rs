@@ -44,7 +44,7 @@ pub(crate) fn first(
     // Twice at most: who is found may end at this moment.
     for _ in 0..2 {
         let Some(id) = table.sessions.find(packed) else { break };
-        match table.sessions.claim(id, worker.0) {
+        match table.sessions.claim(id, packed, worker.0) {
             Claim::Own => return adopt(table, id, packed),
             Claim::Others(owner) => return to_owner(cx, packet, id, WorkerId(owner)),
             Claim::Gone => {}
@@ -139,7 +139,7 @@ fn begin(
         Ok(forward) => forward,
         Err(Some(faster)) => {
             // Another worker has judged it at the same time.
-            return match table.sessions.claim(faster, worker) {
+            return match table.sessions.claim(faster, packed, worker) {
                 Claim::Own => Ok(adopt(table, faster, packed)),
                 Claim::Others(owner) => Ok(to_owner(cx, packet, faster, WorkerId(owner))),
                 Claim::Gone => Err(DropReason::FlowUnusable),
@@ -148,7 +148,7 @@ fn begin(
         Err(None) => return Err(DropReason::FlowTableFull),
     };
     let id = if plan.is_forward { forward } else { forward.other() };
-    let claimed = table.sessions.claim(id, worker);
+    let claimed = table.sessions.claim(id, packed, worker);
     // `create` held it until somebody owns a direction.
     table.sessions.let_go(forward);
     let outcome = match claimed {

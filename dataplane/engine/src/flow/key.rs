@@ -82,13 +82,14 @@ pub(crate) fn addresses(meta: &Meta) -> Option<FlowAddresses> {
 /// The key of any packet.
 ///
 /// # Errors
-/// `FlowUnusable` for a later fragment whose head is not known, `IcmpError` for an error about an error or about too
-/// little to tell, `Misc` for what is no IP.
+/// `FlowUnusable` for a later fragment whose head is not known and for what is no IP, `IcmpError` for an error about an
+/// error or about too
+/// little to tell.
 pub(crate) fn of(cx: &Cx<'_>, packet: &mut Packet<'_>, scope: NhId) -> Result<Keyed, DropReason> {
     if let Some(key) = plain(packet.meta, scope) {
         return Ok(Keyed::Flow(key));
     }
-    let addresses = addresses(packet.meta).ok_or(DropReason::Misc)?;
+    let addresses = addresses(packet.meta).ok_or(DropReason::FlowUnusable)?;
     let protocol = packet.meta.ip_protocol;
     let key = |ports| Keyed::Flow(FlowKey { scope, protocol, ports, addresses });
     if packet.meta.fragment == Fragment::Later {

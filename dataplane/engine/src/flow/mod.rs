@@ -63,7 +63,7 @@ impl Moment {
 
     /// So many seconds in its unit.
     pub(crate) fn seconds(seconds: u32) -> u32 {
-        let units = u64::from(seconds) * 1_000_000_000 >> Moment::SHIFT;
+        let units = (u64::from(seconds) * 1_000_000_000) >> Moment::SHIFT;
         u32::try_from(units).unwrap_or(u32::MAX >> 1)
     }
 

@@ -144,7 +144,7 @@ fn leaving<'s>(
             fib.next_hop(hit.nh),
             tables::FibNextHop::Discard | tables::FibNextHop::Invalid
         );
-        leads.then(|| u32::from(hit.prefix_len) + 1).unwrap_or(0)
+        if leads { u32::from(hit.prefix_len) + 1 } else { 0 }
     };
     let own = length(vrf);
     let usable = |floating: &&FloatingIp| {

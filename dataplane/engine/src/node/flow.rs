@@ -208,7 +208,7 @@ impl Flow {
                 let outcome = first::first(cx, packet, &key, packed);
                 self.follow(cx, packet, outcome)
             }
-            Ok(Keyed::Error(_)) => Next::Drop(DropReason::Misc),
+            Ok(Keyed::Error(_)) => Next::Drop(DropReason::FlowUnusable),
             Err(reason) => Next::Drop(reason),
         }
     }
