@@ -13,7 +13,9 @@ use crate::message::{
     ClientHello, Core, Cursor, DropScope, Lookup, Page, Reply, Request, Rows, ServerHello, Table,
     Transaction, VERSIONS,
 };
-use crate::row::{Description, DropStats, MemoryStats, ProcessInfo, RouteChange, VrouterInfo};
+use crate::row::{
+    Description, DropStats, FlowTableInfo, MemoryStats, ProcessInfo, RouteChange, VrouterInfo,
+};
 
 /// The socket's name in its directory.
 pub const SOCKET_NAME: &str = "vrouterd.sock";
@@ -293,6 +295,28 @@ impl Client {
         match self.call(&Request::RouteChanges { after })? {
             Reply::RouteChanges { changes, last } => Ok((changes, last)),
             other => Err(unexpected(&other, "route changes")),
+        }
+    }
+
+    /// The flow table as a whole.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn flow_table(&mut self) -> Result<FlowTableInfo, ClientError> {
+        match self.call(&Request::FlowTable)? {
+            Reply::FlowTable(info) => Ok(info),
+            other => Err(unexpected(&other, "flow table")),
+        }
+    }
+
+    /// Ends all flows; gives the table as it was before.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn flush_flows(&mut self) -> Result<FlowTableInfo, ClientError> {
+        match self.call(&Request::FlushFlows)? {
+            Reply::FlowTable(info) => Ok(info),
+            other => Err(unexpected(&other, "flow table")),
         }
     }
 

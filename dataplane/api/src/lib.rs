@@ -36,18 +36,19 @@ pub use message::{
 };
 pub use row::{
     Backend, BondMember, BridgeInfo, BuildInfo, CopyMode, Description, DropLogEntry, DropStats,
-    Duplex, Fabric, ForwardingClassInfo, LabelInfo, LayerCounters, Layers, LinkState, MemoryStats,
-    MirrorInfo, NextHopDetail, NextHopInfo, PacketKind, Pbb, PortRow, PortState, ProcessInfo,
-    QosMapInfo, RouteChange, RouteChanged, RouteInfo, Stitched, TableSize, Traffic, UnderlayHop,
-    VifInfo, VlanStation, VlanTag, VlanVrf, VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue,
-    WorkerInfo, XdpMode, XdpStatistics,
+    Duplex, Fabric, FlowAction, FlowChange, FlowInfo, FlowTableInfo, ForwardingClassInfo,
+    LabelInfo, LayerCounters, Layers, LinkState, MemoryStats, MirrorInfo, NextHopDetail,
+    NextHopInfo, PacketKind, Pbb, PortRow, PortState, ProcessInfo, QosMapInfo, RouteChange,
+    RouteChanged, RouteInfo, Stitched, TableSize, Traffic, UnderlayHop, VifInfo, VlanStation,
+    VlanTag, VlanVrf, VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue, WorkerInfo, XdpMode,
+    XdpStatistics,
 };
 // The vocabulary the messages are written in, so that tools need no other crate.
 pub use tables::{
     Adjacency, Aggregate, BridgeEntry, BridgeFlags, ClassId, CompositeKind, DropReason, Epoch,
     FatFlowIgnore, FatFlowRule, ForwardingClass, Key, LabelEntry, Member, Mirror, MirrorFlags,
     MirrorId, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object, Op, QosMap, QosMapId, Rewrite,
-    Route, RouteFlags, SubInterface, Transport, TunnelEncap, Uplink, Vif, VifFlags, VifId, VifKind,
-    VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
+    Route, RouteFlags, RuleId, SubInterface, Transport, TunnelEncap, Uplink, Vif, VifFlags, VifId,
+    VifKind, VniEntry, Vrf, VrfAssign, VrfId, VrfTable,
 };
 pub use wire::{Label, Mac, Prefix, Vni};

@@ -9,9 +9,9 @@ use wire::Mac;
 
 use crate::error::{ApiError, ErrorCode};
 use crate::row::{
-    BridgeInfo, Description, DropLogEntry, DropStats, ForwardingClassInfo, LabelInfo, MemoryStats,
-    MirrorInfo, NextHopInfo, ProcessInfo, QosMapInfo, RouteChange, RouteInfo, VifInfo, VniInfo,
-    VrfInfo, VrfStats, VrouterInfo, VrouterValue,
+    BridgeInfo, Description, DropLogEntry, DropStats, FlowChange, FlowInfo, FlowTableInfo,
+    ForwardingClassInfo, LabelInfo, MemoryStats, MirrorInfo, NextHopInfo, ProcessInfo, QosMapInfo,
+    RouteChange, RouteInfo, VifInfo, VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue,
 };
 
 /// The versions this crate speaks.
@@ -154,6 +154,17 @@ pub enum Request {
         /// The place, as the last answer told it.
         after: Option<u64>,
     },
+    /// The flow table as a whole. Answer: [`Reply::FlowTable`].
+    FlowTable,
+    /// Changes a flow by hand. Answer: [`Reply::Done`], or [`ErrorCode::NotFound`] when there is no such flow.
+    SetFlow {
+        /// Its index.
+        index: u32,
+        /// How.
+        change: FlowChange,
+    },
+    /// Ends all flows. Answer: [`Reply::FlowTable`] as it was before.
+    FlushFlows,
 }
 
 /// A table that can be dumped; rows come in ascending order.
@@ -202,12 +213,14 @@ pub enum Table {
         /// For this reason only.
         reason: Option<DropReason>,
     },
+    /// Flows.
+    Flow,
 }
 
 /// Where a dump goes on: the last row of the page before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Cursor {
-    /// Vif, next hop, bridge slot, label or VNI.
+    /// Vif, next hop, bridge slot, label, VNI or flow.
     Index(u32),
     /// A leaf of an IPv4 table: address and length.
     Inet(Ipv4Addr, u8),
@@ -277,6 +290,8 @@ pub enum Lookup {
     Vrf(u32),
     /// What packets of a VRF met, also if nothing. One beyond the table is [`ErrorCode::Invalid`].
     VrfStats(u32),
+    /// A flow. One beyond the table is [`ErrorCode::NoDevice`].
+    Flow(u32),
 }
 
 /// Whose drops.
@@ -327,6 +342,8 @@ pub enum Reply {
         /// The place to go on from.
         last: u64,
     },
+    /// The flow table as a whole.
+    FlowTable(FlowTableInfo),
 }
 
 impl Reply {
@@ -344,6 +361,7 @@ impl Reply {
             Reply::Memory(_) => "memory",
             Reply::Text(_) => "text",
             Reply::RouteChanges { .. } => "route changes",
+            Reply::FlowTable(_) => "flow table",
         }
     }
 }
@@ -386,6 +404,8 @@ pub enum Rows {
     VrfStats(Vec<VrfStats>),
     /// Dropped packets.
     DropLog(Vec<DropLogEntry>),
+    /// Flows.
+    Flow(Vec<FlowInfo>),
 }
 
 impl Rows {
@@ -404,6 +424,7 @@ impl Rows {
             Rows::Vrf(rows) => rows.len(),
             Rows::VrfStats(rows) => rows.len(),
             Rows::DropLog(rows) => rows.len(),
+            Rows::Flow(rows) => rows.len(),
         }
     }
 

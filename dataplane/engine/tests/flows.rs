@@ -182,7 +182,8 @@ fn what_was_denied_may_pass_once_the_rules_say_so() {
     each_with_flows(|site, sessions| {
         network_rules(site, Vec::new());
         let there = udp(MAC3, 3, 9, (1000, 53), b"?");
-        site.send(VIF3, &[there.clone()]).expect_drops(&[(DropReason::FlowActionDrop, 1)]);
+        site.send(VIF3, std::slice::from_ref(&there))
+            .expect_drops(&[(DropReason::FlowActionDrop, 1)]);
         network_rules(site, pass_all());
         site.through(VIF3, &there, FABRIC);
         site.through(FABRIC, &from_far(&udp(MAC9, 9, 3, (53, 1000), b"!")), VIF3);

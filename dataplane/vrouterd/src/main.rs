@@ -17,6 +17,7 @@ mod control;
 mod cores;
 mod describe;
 mod facts;
+mod flows;
 mod follow;
 mod kernel;
 mod links;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Parser;
-use engine::{DscpMode, MssClamp, Rate, Settings, StormLimits};
+use engine::{DscpMode, FlowLimits, MssClamp, Rate, Settings, StormLimits};
 
 /// The vRouter's forwarding engine: pinned poll-mode workers on AF_XDP, and the control socket they are told by.
 #[derive(Debug, Parser)]
@@ -33,6 +33,14 @@ pub(crate) struct Options {
     /// Packet buffers of 64 KiB, for packets larger than 1792 bytes and trains of segments; 0: all those are dropped.
     #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=65_536))]
     pub(crate) large_frames: u32,
+
+    /// Sessions that can be remembered (each has two flows).
+    #[arg(long, default_value_t = 262_144, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=16_777_216))]
+    pub(crate) sessions: u32,
+
+    /// Sessions a second that one interface may begin on one worker, where its own settings do not say; 0: no limit.
+    #[arg(long, default_value_t = 50_000, value_name = "RATE")]
+    pub(crate) session_rate: u32,
 
     /// Refuse to start unless this device exists.
     #[arg(long, value_name = "NAME")]
@@ -93,6 +101,12 @@ impl Options {
             Clamp::Off => MssClamp::Off,
         };
         Settings { storms: self.storm_limits(), mss, dscp: self.dscp }
+    }
+
+    /// How much of the flow table one interface may have.
+    pub(crate) fn flow_limits(&self) -> FlowLimits {
+        let rate = Rate { per_second: self.session_rate, burst: self.session_rate };
+        FlowLimits { rate, ..FlowLimits::default() }
     }
 
     fn storm_limits(&self) -> StormLimits {

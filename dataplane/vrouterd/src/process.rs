@@ -9,12 +9,14 @@ use anyhow::{Context, Result};
 use engine::{Engine, Seat, Seed, Worker};
 use port::{FramePools, Heartbeat, Memory, Umem};
 use sys::eventfd::EventFd;
+use tables::flow::Sessions;
 use tables::limits;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::control::{Epochs, Publisher, serve};
+use crate::flows::Flows;
 use crate::kernel::Kernel;
 use crate::links::Links;
 use crate::options::Options;
@@ -66,7 +68,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         .build()
         .context("cannot start the control thread's runtime")?;
     let _inside = runtime.enter();
-    let (mut publisher, workforce, engine) = make_engine(&options, &cores, &heartbeat)?;
+    let (mut publisher, workforce, engine, flows) = make_engine(&options, &cores, &heartbeat)?;
     let ground = Ground {
         heartbeat,
         umem: Umem::new(workforce.pools.memory()),
@@ -97,6 +99,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         stations: Stations::default(),
         mac_aging: aging(options.mac_aging),
         learns: false,
+        flows,
     };
     let listener = directory.listen()?;
     let ended = runtime.block_on(async {
@@ -150,7 +153,7 @@ impl Workforce {
     }
 }
 
-type Engines = (Publisher<tokio::sync::oneshot::Sender<api::Reply>>, Workforce, Engine);
+type Engines = (Publisher<tokio::sync::oneshot::Sender<api::Reply>>, Workforce, Engine, Flows);
 
 fn make_engine(options: &Options, cores: &[usize], heartbeat: &Heartbeat) -> Result<Engines> {
     let memory = Memory::new(options.frames, CHUNK, "vrouterd")
@@ -174,7 +177,14 @@ fn make_engine(options: &Options, cores: &[usize], heartbeat: &Heartbeat) -> Res
         seats.push(Seat { reader: publisher.reader(), pool: pools.pool(), wake });
         bells.push(bell);
     }
-    let (engine, workers) = Engine::configured(seats, Seed(random()), options.settings());
+    let (engine, mut workers) = Engine::configured(seats, Seed(random()), options.settings());
+    let sessions = Sessions::new(options.sessions, workers.len(), random()).with_context(|| {
+        format!("--sessions: cannot map memory for {} sessions", options.sessions)
+    })?;
+    let sessions = Arc::new(sessions);
+    Engine::add_flows(&mut workers, &sessions, options.flow_limits())
+        .context("--sessions: cannot map memory for the workers' indexes")?;
+    let flows = Flows::new(sessions, workers.len());
     let stop = Arc::new(AtomicBool::new(false));
     let polling = if options.busy { Polling::Busy } else { Polling::Adaptive };
     let mut threads = Vec::new();
@@ -184,7 +194,7 @@ fn make_engine(options: &Options, cores: &[usize], heartbeat: &Heartbeat) -> Res
         let (bell, stop) = (bell.clone(), Arc::clone(&stop));
         threads.push(worker::spawn(worker, Place { core, polling, beat, bell, stop })?);
     }
-    Ok((publisher, Workforce { threads, stop, bells, pools }, engine))
+    Ok((publisher, Workforce { threads, stop, bells, pools }, engine, flows))
 }
 
 fn worker_cores(options: &Options) -> Result<Vec<usize>> {

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::control::{
     Ask, Epochs, Publisher, View, Wanted, drop_log_page, refusal, refusal_by_hand, refuse_absent,
 };
+use crate::flows::Flows;
 use crate::kernel::{Kernel, KernelEvent};
 use crate::links::Links;
 use crate::ports::{Facts as PortFacts, Outcome, Ports};
@@ -19,6 +20,7 @@ use crate::route_changes::RouteChanges;
 use crate::settings::Settings;
 use crate::stations::Stations;
 use crate::underlay::Underlay;
+use crate::worker::now_nanos;
 
 /// How often barriers are looked at while somebody waits: workers turn in microseconds.
 const BARRIER_POLL: Duration = Duration::from_millis(1);
@@ -59,6 +61,7 @@ pub(crate) struct Server {
     pub(crate) mac_aging: Option<Duration>,
     /// Some interface learns.
     pub(crate) learns: bool,
+    pub(crate) flows: Flows,
 }
 
 impl Server {
@@ -145,6 +148,20 @@ impl Server {
                 let wanted = Wanted { core, reason, after };
                 let generation = self.publisher.pending().0;
                 Reply::Page(drop_log_page(self.ports.counters(), wanted, generation))
+            }
+            Request::Dump { table: Table::Flow, after } => {
+                Reply::Page(self.flows.page(after, now(), self.publisher.pending().0))
+            }
+            Request::Get(Lookup::Flow(index)) => {
+                match self.flows.get(index, now(), self.publisher.pending().0) {
+                    Ok(page) => Reply::Page(page),
+                    Err(refusal) => Reply::Error(refusal),
+                }
+            }
+            Request::FlowTable => Reply::FlowTable(self.flows.table()),
+            Request::FlushFlows => Reply::FlowTable(self.flows.flush()),
+            Request::SetFlow { index, change } => {
+                answered(self.flows.set(index, change).map(|()| self.publisher.pending()))
             }
             Request::Dump { table, after } => {
                 if matches!(table, Table::Vif { .. }) && after.is_none() {
@@ -270,4 +287,9 @@ fn answered(result: Result<tables::Generation, ApiError>) -> Reply {
         Ok(generation) => Reply::Done { generation: generation.0 },
         Err(refusal) => Reply::Error(refusal),
     }
+}
+
+/// The workers' time.
+fn now() -> engine::Tick {
+    engine::Tick(now_nanos())
 }

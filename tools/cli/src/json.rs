@@ -39,6 +39,7 @@ impl List {
             Rows::Vrf(rows) => self.all(out, rows),
             Rows::VrfStats(rows) => self.all(out, rows),
             Rows::DropLog(rows) => self.all(out, rows),
+            Rows::Flow(rows) => self.all(out, rows),
         }
     }
 

@@ -23,6 +23,7 @@ mod dpdkconf;
 mod dpdkinfo;
 mod dropstats;
 mod engine_text;
+mod flow;
 mod json;
 mod label_map;
 mod mirror;
@@ -45,6 +46,7 @@ pub use completions::completions;
 pub use dpdkconf::dpdkconf;
 pub use dpdkinfo::dpdkinfo;
 pub use dropstats::dropstats;
+pub use flow::flow;
 pub use mirror::mirror;
 pub use mpls::mpls;
 pub use nh::nh;
@@ -67,6 +69,7 @@ fn descriptions() -> Vec<description::Description> {
         rt::TOOL.description(),
         mpls::TOOL.description(),
         vxlan::TOOL.description(),
+        flow::TOOL.description(),
         dropstats::TOOL.description(),
         vrfstats::TOOL.description(),
         mirror::TOOL.description(),

@@ -5,6 +5,7 @@
 
 mod drop_log;
 mod drops;
+mod flow;
 mod mirror;
 mod next_hop;
 mod port;
@@ -18,6 +19,7 @@ mod vrouter;
 
 pub use drop_log::{DropLogEntry, PacketKind};
 pub use drops::DropStats;
+pub use flow::{FlowAction, FlowChange, FlowInfo, FlowTableInfo};
 pub use mirror::MirrorInfo;
 pub use next_hop::{NextHopDetail, NextHopInfo, Pbb, UnderlayHop};
 pub use port::{Backend, CopyMode, PortRow, PortState, XdpMode, XdpStatistics};

@@ -75,6 +75,13 @@ impl Moment {
     }
 }
 
+/// Seconds between what a flow remembers as a time and now.
+pub fn flow_seconds(now: Tick, then: u32) -> u32 {
+    // A whole second is 953.67 units: what is cut off must not make it less.
+    let units = u64::from(Moment::of(now).since(then)) + 1;
+    u32::try_from((units << Moment::SHIFT) / 1_000_000_000).unwrap_or(u32::MAX)
+}
+
 /// A worker's part. See the module.
 pub(crate) struct FlowTable {
     pub(crate) sessions: Arc<Sessions>,

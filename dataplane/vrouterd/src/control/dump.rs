@@ -121,6 +121,7 @@ impl<F: VifFacts> View<'_, F> {
             }
             // Is no table of the model.
             Table::DropLog { .. } => self.nothing(Rows::DropLog(Vec::new())),
+            Table::Flow => self.nothing(Rows::Flow(Vec::new())),
         }
     }
 
@@ -170,6 +171,7 @@ impl<F: VifFacts> View<'_, F> {
                 let missing = || ApiError::not_found(Key::Vrf(VrfId(id)).to_string());
                 Rows::Vrf(vec![rows.next().ok_or_else(missing)?])
             }
+            Lookup::Flow(index) => return Err(ApiError::not_found(format!("flow {index}"))),
             Lookup::VrfStats(number) => {
                 let id = within("vrf", number, limits::VRFS, ErrorCode::Invalid)?;
                 Rows::VrfStats(vec![self.stats_of(Some(VrfId(id)))])

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use api::{
-    ApiError, Cursor, Decoder, DropStats, ErrorCode, Lookup, MemoryStats, Page, Reply, Request,
-    Rows, ServerHello, Table, VrouterInfo, encode,
+    ApiError, Cursor, Decoder, DropStats, ErrorCode, FlowTableInfo, Lookup, MemoryStats, Page,
+    Reply, Request, Rows, ServerHello, Table, VrouterInfo, encode,
 };
 
 /// What the daemon has.
@@ -26,6 +26,8 @@ pub(crate) struct Content {
     pub(crate) memory: MemoryStats,
     /// Text about itself.
     pub(crate) text: String,
+    /// The flow table as a whole.
+    pub(crate) flow_table: FlowTableInfo,
     /// The answer to a lookup that finds nothing (not found if absent) and to a change by hand (done if absent).
     pub(crate) missing: Option<ErrorCode>,
     /// Rows in a page; 0 is all.
@@ -144,6 +146,7 @@ impl Content {
             },
             Request::Drops { .. } => Reply::Drops(self.drops.clone()),
             Request::Vrouter => Reply::Vrouter(self.vrouter.clone()),
+            Request::FlowTable | Request::FlushFlows => Reply::FlowTable(self.flow_table.clone()),
             Request::Memory => Reply::Memory(self.memory.clone()),
             Request::Describe(_) => Reply::Text(self.text.clone()),
             Request::Operate(_) | Request::Set { .. } if self.missing.is_some() => {
@@ -174,6 +177,7 @@ impl Content {
                     | (Rows::Vrf(_), Table::Vrf)
                     | (Rows::VrfStats(_), Table::VrfStats)
                     | (Rows::DropLog(_), Table::DropLog { .. })
+                    | (Rows::Flow(_), Table::Flow)
             )
         });
         let Some(all) = all else {
@@ -194,6 +198,7 @@ impl Content {
             Rows::Vrf(rows) => Rows::Vrf(rows[start..end].to_vec()),
             Rows::VrfStats(rows) => Rows::VrfStats(rows[start..end].to_vec()),
             Rows::DropLog(rows) => Rows::DropLog(rows[start..end].to_vec()),
+            Rows::Flow(rows) => Rows::Flow(rows[start..end].to_vec()),
         };
         let next = (end < all.len()).then(|| Cursor::Index(u32::try_from(end).expect("few rows")));
         Reply::Page(Page { rows, next, generation: 1 })
@@ -215,6 +220,9 @@ impl Content {
             }
             (Rows::Bridge(rows), Lookup::Bridge { mac, .. }) => {
                 one(rows, |row| row.mac == *mac).map(Rows::Bridge)
+            }
+            (Rows::Flow(rows), Lookup::Flow(index)) => {
+                one(rows, |row| row.index == *index).map(Rows::Flow)
             }
             (Rows::Label(rows), Lookup::Label(label)) => {
                 one(rows, |row| row.label == *label).map(Rows::Label)

@@ -4,6 +4,7 @@
 
 #[path = "../fake/mod.rs"]
 mod fake;
+mod flow;
 mod leaves;
 mod messages;
 mod next_hop;
@@ -38,7 +39,8 @@ fn check(file: &Path) -> Result<(), Failed> {
     let golden: Value = serde_json::from_slice(&std::fs::read(file)?)?;
     let wanted = String::from_utf8(std::fs::read(file.with_extension("txt"))?)?;
     let command = golden["command"].as_str().ok_or("no command")?;
-    let mut words = command.split_whitespace();
+    let words = words(command);
+    let mut words = words.iter().map(String::as_str);
     let tool = words.next().ok_or("empty command")?;
     let platform = golden["platform"].as_str().ok_or("no platform")?;
     let mut arguments: Vec<&str> = words.collect();
@@ -77,6 +79,18 @@ fn check(file: &Path) -> Result<(), Failed> {
         );
     }
     Ok(())
+}
+
+/// As a shell splits: what is in quotes is one word.
+fn words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, part) in command.split('"').enumerate() {
+        match at % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words
 }
 
 fn difference(command: &str, wanted: &str, got: &str) -> String {

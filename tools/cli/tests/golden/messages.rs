@@ -9,7 +9,7 @@ use api::{
 use serde_json::Value;
 
 use crate::fake::Content;
-use crate::{leaves, next_hop, vif, whole};
+use crate::{flow, leaves, next_hop, vif, whole};
 
 /// A message's fields; those left out are 0.
 #[derive(Clone, Copy)]
@@ -109,6 +109,7 @@ pub(crate) fn content(golden: &Value) -> Content {
             "vr_vrf_stats_req" => statistics.push(whole::statistics(fields)),
             "vr_mem_stats_req" => content.memory = whole::memory(fields),
             "vrouter_ops" => content.vrouter = whole::vrouter(fields),
+            "vr_flow_table_data" => content.flow_table = flow::table(fields, golden),
             "vr_info_req" => content.text = whole::text(fields),
             "vr_pkt_drop_log_req" => {
                 content.vrouter = whole::log_facts(fields);
@@ -136,6 +137,7 @@ pub(crate) fn content(golden: &Value) -> Content {
         Rows::Vrf(vrfs),
         Rows::VrfStats(statistics),
         Rows::DropLog(logged),
+        Rows::Flow(flow::rows(golden)),
     ];
     content
 }

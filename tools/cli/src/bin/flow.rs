@@ -1,0 +1,5 @@
+//! `flow`.
+
+fn main() -> std::process::ExitCode {
+    cli::flow()
+}
