@@ -190,6 +190,8 @@ pub(crate) struct Ids {
     pools: Pools,
     change: Change,
     existed: bool,
+    /// Of what need not be the same after a restart, by kind.
+    numbers: BTreeMap<&'static str, BTreeMap<String, u32>>,
     /// Held for the life of the process, so that two agents never work with one directory.
     _lock: Option<File>,
 }
@@ -212,7 +214,14 @@ impl Ids {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Pools::new(), false),
             Err(error) => return Err(io_error(&path, error)),
         };
-        Ok(Ids { path, pools, change: Change::None, existed, _lock: Some(lock) })
+        Ok(Ids {
+            path,
+            pools,
+            change: Change::None,
+            existed,
+            numbers: BTreeMap::new(),
+            _lock: Some(lock),
+        })
     }
 
     /// Ids that live in memory only, for tests.
@@ -223,6 +232,7 @@ impl Ids {
             pools: Pools::new(),
             change: Change::None,
             existed: false,
+            numbers: BTreeMap::new(),
             _lock: None,
         }
     }
@@ -251,6 +261,14 @@ impl Ids {
     /// Whether an agent has run here before: this start is a restart.
     pub(crate) fn existed(&self) -> bool {
         self.existed
+    }
+
+    /// A number for a name of this kind, the same as long as the process lives: of what packets are judged by, but never
+    /// sent with.
+    pub(crate) fn number(&mut self, kind: &'static str, name: &str) -> u32 {
+        let known = self.numbers.entry(kind).or_default();
+        let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+        *known.entry(name.to_owned()).or_insert(next)
     }
 
     /// The VRF of a network.

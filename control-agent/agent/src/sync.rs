@@ -95,7 +95,7 @@ impl Sync {
 
 /// Interfaces before next hops, simple next hops before groups, all before what points at them; bridge entries before
 /// routes, which may be stitched to them.
-fn put_order(object: &Object) -> u8 {
+pub(crate) fn put_order(object: &Object) -> u8 {
     match object {
         Object::NextHop(nh) if matches!(nh.kind, NextHopKind::Composite { .. }) => 3,
         _ => key_order(&object.key()),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proto::Time;
 use proto::bgp::{
-    Action, Attributes, ConnectionId, Dialing, Encapsulation, Event, Family, Fsm, Notification,
-    Open, Origin, Relation, Report, RouteKey, Settings, StopReason, Way, encode_end_of_rib,
+    Action, Attributes, ConnectionId, Dialing, Encapsulation, Event, Family, Fsm, Membership,
+    Notification, Open, Origin, Relation, Report, RouteKey, Settings, StopReason, Way,
+    encode_end_of_rib,
 };
 
 fn settings(own: u8, peer_as: u32) -> Settings {
@@ -255,6 +256,7 @@ fn a_malformed_route_costs_that_route_and_a_malformed_list_the_session() {
         encapsulation_given: true,
         router_mac: None,
         mobility: None,
+        membership: Membership::default(),
         flood: None,
     };
     let key = RouteKey {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proto::bgp::{
     AdjOut, Announcement, AsWidth, Attributes, Destination, Encapsulation, Family, FloodTunnel,
-    IpPrefix, MAX_MESSAGE, Message, Mobility, Origin, Rd, Relation, RouteKey, RouteTarget,
-    RouteUpdate, Segment, Sender, UpdateContext, decode_update, encode_announcements,
+    IpPrefix, MAX_MESSAGE, Membership, Message, Mobility, Origin, Rd, Relation, RouteKey,
+    RouteTarget, RouteUpdate, Segment, Sender, UpdateContext, decode_update, encode_announcements,
     encode_end_of_rib, encode_withdrawals, take_message,
 };
 use wire::{Mac, Prefix};
@@ -240,6 +240,7 @@ fn attributes() -> Attributes {
         encapsulation_given: true,
         router_mac: None,
         mobility: None,
+        membership: Membership::default(),
         flood: None,
     }
 }
@@ -449,6 +450,7 @@ fn any_attributes() -> impl Strategy<Value = Attributes> {
                         raw_label: [a, b, c],
                         endpoint: next_hop,
                     }),
+                    membership: Membership::default(),
                 }
             },
         )
@@ -541,4 +543,16 @@ proptest! {
         let _ = decode_update(&bytes[19..], &context());
         let _ = decode_update(&bytes[19..bytes.len() - cut], &context());
     }
+}
+
+#[test]
+fn network_and_groups_of_a_route_cross_as_opencontrails_communities() {
+    let membership = Membership { as_number: 64512, network: Some(8), groups: vec![7, 80_001] };
+    let told = Attributes { membership: membership.clone(), ..attributes() };
+    let routes = [(vpn4([10, 0, 0, 1]), [0, 1, 1])];
+    let bytes = &encode_announcements(SENDER, Family::Vpn4, &told, &routes)[0];
+    for wanted in [[0x80, 0x71, 0xfc, 0, 0, 0, 0, 8], [0x80, 4, 0xfc, 0, 0, 1, 0x38, 0x81]] {
+        assert!(bytes.windows(8).any(|window| window == wanted), "{wanted:02x?}");
+    }
+    assert_eq!(read(bytes, &context()).announced[0].attributes.membership, membership);
 }

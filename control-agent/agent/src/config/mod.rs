@@ -5,6 +5,7 @@
 //! | `raw` | the file as TOML has it: names, types, positions |
 //! | `check` | raw to [`Config`]: node and BGP |
 //! | `check::networks`, `check::workloads` | theirs, and what must hold between them |
+//! | `check::policies` | policies, security groups, and which networks they join |
 //! | `check::values` | single values |
 //! | `error` | the message: file, line, key, and what is allowed |
 //!
@@ -18,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use proto::bgp::{Dialing, Encapsulation, RouteTarget};
+use tables::{AnyPrefix, FloatingDirection, FlowTimeout, PortMapping, Ports, RuleFamily};
 use wire::{Address, Mac, Prefix, Vni};
 
 pub use error::ConfigError;
@@ -33,6 +35,101 @@ pub struct Config {
     pub networks: Vec<Network>,
     /// Workloads, by name.
     pub workloads: Vec<Workload>,
+    /// Network policies, by name.
+    pub policies: Vec<Policy>,
+    /// Security groups, by name.
+    pub groups: Vec<SecurityGroup>,
+    /// How long flows may be idle, by protocol and port.
+    pub timeouts: Vec<FlowTimeout>,
+}
+
+/// A network policy: rules for what passes between networks that it is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// In order.
+    pub rules: Vec<PolicyRule>,
+}
+
+/// A rule of a network policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRule {
+    /// Whether it lets pass.
+    pub pass: bool,
+    /// IP protocol; `None` is any.
+    pub protocol: Option<u8>,
+    /// One side.
+    pub source: PolicyEnd,
+    /// The other.
+    pub destination: PolicyEnd,
+    /// The destination's ports.
+    pub ports: Ports,
+    /// Sessions may begin at either side, each to the other's `ports`.
+    pub both_ways: bool,
+    /// Whether sessions are logged.
+    pub log: bool,
+}
+
+/// A side of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicyEnd {
+    /// Anybody.
+    Any,
+    /// Everybody in a network.
+    Network(String),
+    /// Addresses.
+    Prefix(AnyPrefix),
+}
+
+/// A security group: what its members may send and be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityGroup {
+    /// Its name.
+    pub name: String,
+    /// Its number, the same on all nodes.
+    pub id: u32,
+    /// What members may be sent.
+    pub ingress: Vec<GroupRule>,
+    /// What members may send.
+    pub egress: Vec<GroupRule>,
+}
+
+/// A rule of a security group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRule {
+    /// Address family.
+    pub family: RuleFamily,
+    /// IP protocol; `None` is any.
+    pub protocol: Option<u8>,
+    /// Destination ports.
+    pub ports: Ports,
+    /// Who the other side is.
+    pub remote: Remote,
+}
+
+/// The other side of a group's rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// Anybody.
+    Any,
+    /// Members of a group.
+    Group(String),
+    /// Addresses.
+    Prefix(AnyPrefix),
+}
+
+/// A second address of a workload, in another network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FloatingIp {
+    /// The other network.
+    pub network: String,
+    /// The address there.
+    pub address: IpAddr,
+    /// Which way sessions may begin.
+    pub direction: FloatingDirection,
+    /// If any: only these ports.
+    pub ports: Vec<PortMapping>,
 }
 
 /// This node.
@@ -105,6 +202,16 @@ pub struct Network {
     pub import: Vec<RouteTarget>,
     /// Routes exported carry all of these; ascending.
     pub export: Vec<RouteTarget>,
+    /// Its number, the same on all nodes; its VNI when not given.
+    pub id: u32,
+    /// The policies attached to it, in order.
+    pub policies: Vec<String>,
+    /// Whether packets must come from where the route to their source leads.
+    pub rpf: bool,
+    /// At most so many flows.
+    pub max_flows: Option<u32>,
+    /// The networks that its policies let it speak with, ascending; their routes are its own, too.
+    pub joined: Vec<String>,
 }
 
 /// What others send a network's bridged frames in; what they offer is taken in any way this node has.
@@ -174,6 +281,14 @@ pub struct Workload {
     pub mtu: Option<u16>,
     /// What its interface is.
     pub port: PortKind,
+    /// The security groups it is a member of, by name.
+    pub groups: Vec<String>,
+    /// Its floating IPs.
+    pub floating_ips: Vec<FloatingIp>,
+    /// At most so many flows.
+    pub max_flows: Option<u32>,
+    /// At most so many new sessions a second.
+    pub max_new_flows: Option<u32>,
 }
 
 /// What a workload's interface is, and so who leaves checksums and segmentation to whom.
@@ -215,6 +330,16 @@ impl Config {
             IpAddr::V4(_) => IpAddr::V4(self.node.router_id),
             IpAddr::V6(_) => self.node.tunnel_endpoint,
         }
+    }
+
+    /// The security group of this name.
+    pub fn group(&self, name: &str) -> Option<&SecurityGroup> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    /// The policy of this name.
+    pub fn policy(&self, name: &str) -> Option<&Policy> {
+        self.policies.iter().find(|policy| policy.name == name)
     }
 
     /// The network of this name.

@@ -18,6 +18,77 @@ pub(super) struct File {
     pub(super) network: Vec<Network>,
     #[serde(default)]
     pub(super) workload: Vec<Workload>,
+    #[serde(default)]
+    pub(super) policy: Vec<Policy>,
+    #[serde(default)]
+    pub(super) security_group: Vec<SecurityGroup>,
+    #[serde(default)]
+    pub(super) flow_timeout: Vec<FlowTimeout>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) name: Spanned<String>,
+    pub(super) rules: Vec<PolicyRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyRule {
+    pub(super) action: Spanned<String>,
+    pub(super) protocol: Option<Spanned<String>>,
+    pub(super) source: Option<Spanned<String>>,
+    pub(super) destination: Option<Spanned<String>>,
+    pub(super) ports: Option<Spanned<String>>,
+    pub(super) direction: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) log: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecurityGroup {
+    pub(super) name: Spanned<String>,
+    pub(super) id: Spanned<i64>,
+    #[serde(default)]
+    pub(super) ingress: Vec<GroupRule>,
+    pub(super) egress: Option<Vec<GroupRule>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupRule {
+    pub(super) ethertype: Option<Spanned<String>>,
+    pub(super) protocol: Option<Spanned<String>>,
+    pub(super) ports: Option<Spanned<String>>,
+    pub(super) remote: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FlowTimeout {
+    pub(super) protocol: Spanned<String>,
+    pub(super) port: Option<Spanned<i64>>,
+    pub(super) seconds: Spanned<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FloatingIp {
+    pub(super) network: Spanned<String>,
+    pub(super) address: Spanned<String>,
+    pub(super) direction: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) ports: Vec<PortMapping>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PortMapping {
+    pub(super) protocol: Spanned<String>,
+    pub(super) floating: Spanned<i64>,
+    pub(super) fixed: Spanned<i64>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +144,11 @@ pub(super) struct Network {
     pub(super) import_targets: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) export_targets: Vec<Spanned<String>>,
+    pub(super) id: Option<Spanned<i64>>,
+    #[serde(default)]
+    pub(super) policies: Vec<Spanned<String>>,
+    pub(super) rpf: Option<bool>,
+    pub(super) max_flows: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -94,4 +170,10 @@ pub(super) struct Workload {
     pub(super) mac: Option<Spanned<String>>,
     pub(super) mtu: Option<Spanned<i64>>,
     pub(super) port: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) security_groups: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) floating_ips: Vec<FloatingIp>,
+    pub(super) max_flows: Option<Spanned<i64>>,
+    pub(super) max_new_flows: Option<Spanned<i64>>,
 }

@@ -228,7 +228,7 @@ impl Control {
         if !self.dirty {
             return Ok(None);
         }
-        let Imported { candidates, bindings, refusals } = import(&self.config, &self.rib);
+        let Imported { candidates, bindings, refusals, origins } = import(&self.config, &self.rib);
         let mut remote = Remote::new();
         for ((network, beyond), candidates) in candidates {
             let key = (network.to_owned(), beyond);
@@ -243,6 +243,7 @@ impl Control {
             attached: &self.attached,
             remote: &self.remote,
             bindings: &bindings,
+            origins: &origins,
         };
         let Desired { objects, next_hops, left_out } = desired(&inputs, &mut self.ids);
         if self.convergence.is_reached() {

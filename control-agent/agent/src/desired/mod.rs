@@ -14,11 +14,13 @@
 //! |---|---|
 //! | (here) | fabric, networks, workloads |
 //! | `remote` | what lies beyond the fabric, and who answers ARP and ND for it |
+//! | `policy` | rule sets, identities, floating IPs |
 //! | `bridging` | broadcast trees, labels for frames |
 //!
 //! A pure function but for the ids it asks for.
 
 mod bridging;
+mod policy;
 mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,15 +28,15 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tables::{
-    BridgeEntry, BridgeFlags, Key, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId,
-    Object, Route, RouteFlags, Transport, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf, VrfId,
-    limits,
+    BridgeEntry, BridgeFlags, IdentityId, Key, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags,
+    NhId, Object, Route, RouteFlags, Transport, Vif, VifFlags, VifId, VifKind, VniEntry, Vrf,
+    VrfId, limits,
 };
 use wire::{Address, Label, Mac, Prefix, Vni};
 
 use crate::config::{Config, Host, Network, PortKind, Subnet, UnknownUnicast, Workload};
 use crate::ids::{Ids, IdsError, WorkloadIds, translate_name};
-use crate::rib::import::{Beyond, Bindings, Hop};
+use crate::rib::import::{Beyond, Bindings, Hop, Origins};
 
 /// Everything wanted, by name.
 pub(crate) type Objects = BTreeMap<Key, Object>;
@@ -89,6 +91,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) attached: &'a BTreeMap<String, Attachment>,
     pub(crate) remote: &'a Remote,
     pub(crate) bindings: &'a Bindings,
+    pub(crate) origins: &'a Origins,
 }
 
 /// The wanted model.
@@ -117,6 +120,8 @@ pub(crate) fn desired(inputs: &Inputs<'_>, ids: &mut Ids) -> Desired {
     let mut build = Build { inputs, ids, result: Desired::default() };
     let outcome = build.fabric();
     build.note("the fabric", outcome);
+    let outcome = build.rule_sets();
+    build.note("policy", outcome);
     for network in &inputs.config.networks {
         let outcome = build.network(network);
         build.note(format_args!("network {}", network.name), outcome);
@@ -209,16 +214,9 @@ impl Build<'_> {
         next_hop: NhId,
         flags: RouteFlags,
         mac: Option<Mac>,
+        identity: Option<IdentityId>,
     ) {
-        self.put(A::route(Route {
-            vrf,
-            prefix,
-            next_hop,
-            label: None,
-            flags,
-            mac,
-            identity: None,
-        }));
+        self.put(A::route(Route { vrf, prefix, next_hop, label: None, flags, mac, identity }));
     }
 
     fn bridge(&mut self, vrf: VrfId, mac: Mac, next_hop: NhId, label: Option<Vni>) {
@@ -263,8 +261,8 @@ impl Build<'_> {
         })?;
         let flags = RouteFlags::ARP_PROXY;
         match node.tunnel_endpoint {
-            IpAddr::V4(own) => self.route(FABRIC, Prefix::host(own), receive, flags, None),
-            IpAddr::V6(own) => self.route(FABRIC, Prefix::host(own), receive, flags, None),
+            IpAddr::V4(own) => self.route(FABRIC, Prefix::host(own), receive, flags, None, None),
+            IpAddr::V6(own) => self.route(FABRIC, Prefix::host(own), receive, flags, None, None),
         }
         Ok(())
     }
@@ -272,7 +270,10 @@ impl Build<'_> {
     fn network(&mut self, network: &Network) -> Result<(), IdsError> {
         let vrf = self.ids.vrf(&network.name)?;
         let name = &network.name;
-        self.put(Object::Vrf(Vrf::new(vrf, format!("default-domain:demo:{name}:{name}"))));
+        let named = Vrf::new(vrf, format!("default-domain:demo:{name}:{name}"));
+        let (rpf, max_flows) = (network.rpf, network.max_flows);
+        self.put(Object::Vrf(Vrf { rpf, max_flows, ..named }));
+        let identity = self.identity_of_network(network);
         let l2_receive = self.l2_receive()?;
         let uplink = self.inputs.uplink;
         for mac in [Mac::GATEWAY, uplink.mac, router_mac(self.inputs.config, uplink)] {
@@ -283,22 +284,28 @@ impl Build<'_> {
             Some(_) => RouteFlags::ARP_FLOOD,
             None => RouteFlags::ARP_PROXY,
         };
-        self.subnets(vrf, &network.subnets, unknown);
-        self.subnets(vrf, &network.subnets6, unknown);
+        self.subnets(vrf, &network.subnets, unknown, identity);
+        self.subnets(vrf, &network.subnets6, unknown, identity);
         if !network.subnets6.is_empty() {
             let gateway = Prefix::host(LINK_LOCAL_GATEWAY);
-            self.route(vrf, gateway, DISCARD, RouteFlags::ARP_PROXY, None);
+            self.route(vrf, gateway, DISCARD, RouteFlags::ARP_PROXY, None, None);
         }
         let translate = self.translate(network, vrf)?;
         self.put(Object::Vni(VniEntry { vni: network.vni, next_hop: translate }));
         Ok(())
     }
 
-    fn subnets<A: Family>(&mut self, vrf: VrfId, subnets: &[Subnet<A>], unknown: RouteFlags) {
+    fn subnets<A: Family>(
+        &mut self,
+        vrf: VrfId,
+        subnets: &[Subnet<A>],
+        unknown: RouteFlags,
+        identity: Option<IdentityId>,
+    ) {
         for subnet in subnets {
-            self.route(vrf, subnet.prefix, DISCARD, unknown, None);
+            self.route(vrf, subnet.prefix, DISCARD, unknown, None, identity);
             let gateway = Prefix::host(subnet.gateway);
-            self.route(vrf, gateway, DISCARD, RouteFlags::ARP_PROXY, None);
+            self.route(vrf, gateway, DISCARD, RouteFlags::ARP_PROXY, None, identity);
         }
     }
 
@@ -319,13 +326,22 @@ impl Build<'_> {
         let bridged = network.is_some_and(|network| network.bridging.is_some());
         let floods =
             network.is_some_and(|network| network.unknown_unicast == UnknownUnicast::Flooded);
-        let flags = VifFlags::L3.with(VifFlags::L2);
+        let policy = self.policy_of(workload);
+        let flags = match &policy {
+            Some(_) => VifFlags::L3.with(VifFlags::L2).with(VifFlags::POLICY),
+            None => VifFlags::L3.with(VifFlags::L2),
+        };
+        let floating_ips = self.floating_ips(workload)?;
         let mac = workload.mac;
         let rewrite = [&mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
         for (id, family, rewrite) in
             [(l3, NhFamily::Inet, rewrite), (l2, NhFamily::Bridge, Vec::new())]
         {
-            let (flags, kind) = (NhFlags::VALID, NextHopKind::Encap { vif, rewrite });
+            let flags = match &policy {
+                Some(_) => NhFlags::VALID.with(NhFlags::POLICY),
+                None => NhFlags::VALID,
+            };
+            let kind = NextHopKind::Encap { vif, rewrite };
             self.put(Object::NextHop(NextHop { id, family, vrf: Some(vrf), flags, kind }));
         }
         self.put(Object::Vif(Vif {
@@ -342,6 +358,8 @@ impl Build<'_> {
             },
             flags: if floods { flags.with(VifFlags::UNKNOWN_UNICAST_FLOOD) } else { flags },
             next_hop: Some(l3),
+            policy: policy.unwrap_or_default(),
+            floating_ips,
             ..Vif::new(vif, attachment.device.as_str(), VifKind::Virtual)
         }));
         self.label(label, l3);
@@ -349,15 +367,43 @@ impl Build<'_> {
             self.label(l2_label, l2);
         }
         self.bridge(vrf, mac, l2, None);
-        self.own_host(vrf, workload.inet, l3, mac);
-        self.own_host(vrf, workload.inet6, l3, mac);
+        let identity = self.identity_of(&workload.network, workload);
+        self.own_host(vrf, workload.inet, l3, Some(mac), identity);
+        self.own_host(vrf, workload.inet6, l3, Some(mac), identity);
+        // Networks that its own speaks with reach it directly.
+        let config = self.inputs.config;
+        for other in config.networks.iter().filter(|it| it.joined.contains(&workload.network)) {
+            let vrf = self.ids.vrf(&other.name)?;
+            self.own_host(vrf, workload.inet, l3, None, identity);
+            self.own_host(vrf, workload.inet6, l3, None, identity);
+        }
+        for floating in &workload.floating_ips {
+            let vrf = self.ids.vrf(&floating.network)?;
+            let identity = self.identity_of(&floating.network, workload);
+            let flags = RouteFlags::ARP_PROXY;
+            match floating.address {
+                IpAddr::V4(address) => {
+                    self.route(vrf, Prefix::host(address), l3, flags, None, identity);
+                }
+                IpAddr::V6(address) => {
+                    self.route(vrf, Prefix::host(address), l3, flags, None, identity);
+                }
+            }
+        }
         Ok(())
     }
 
-    fn own_host<A: Family>(&mut self, vrf: VrfId, host: Option<Host<A>>, l3: NhId, mac: Mac) {
+    fn own_host<A: Family>(
+        &mut self,
+        vrf: VrfId,
+        host: Option<Host<A>>,
+        l3: NhId,
+        mac: Option<Mac>,
+        identity: Option<IdentityId>,
+    ) {
         if let Some(host) = host {
             let prefix = Prefix::host(host.address);
-            self.route(vrf, prefix, l3, RouteFlags::ARP_PROXY, Some(mac));
+            self.route(vrf, prefix, l3, RouteFlags::ARP_PROXY, mac, identity);
         }
     }
 }
@@ -374,6 +420,7 @@ pub(crate) const LINK_LOCAL_GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0
 trait Family: Address {
     fn route(route: Route<Self>) -> Object;
     fn key(vrf: VrfId, prefix: Prefix<Self>) -> Key;
+    fn beyond(prefix: Prefix<Self>) -> Beyond;
     fn ip(self) -> IpAddr;
 }
 
@@ -384,6 +431,10 @@ impl Family for Ipv4Addr {
 
     fn key(vrf: VrfId, prefix: Prefix<Ipv4Addr>) -> Key {
         Key::Inet(vrf, prefix)
+    }
+
+    fn beyond(prefix: Prefix<Ipv4Addr>) -> Beyond {
+        Beyond::Inet(prefix)
     }
 
     fn ip(self) -> IpAddr {
@@ -398,6 +449,10 @@ impl Family for Ipv6Addr {
 
     fn key(vrf: VrfId, prefix: Prefix<Ipv6Addr>) -> Key {
         Key::Inet6(vrf, prefix)
+    }
+
+    fn beyond(prefix: Prefix<Ipv6Addr>) -> Beyond {
+        Beyond::Inet6(prefix)
     }
 
     fn ip(self) -> IpAddr {
@@ -418,3 +473,6 @@ fn inet6(address: IpAddr) -> Option<Ipv6Addr> {
         IpAddr::V6(address) => Some(address),
     }
 }
+
+#[cfg(test)]
+mod tests;

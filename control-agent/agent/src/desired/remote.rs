@@ -87,7 +87,10 @@ impl Build<'_> {
                 (group, None, (RouteFlags::ARP_PROXY, None))
             }
         };
-        self.put(A::route(Route { vrf, prefix, next_hop, label, flags, mac, identity: None }));
+        let key = (network.to_owned(), A::beyond(prefix));
+        let origin = self.inputs.origins.get(&key);
+        let identity = origin.and_then(|origin| self.identity(origin));
+        self.put(A::route(Route { vrf, prefix, next_hop, label, flags, mac, identity }));
         Ok(())
     }
 

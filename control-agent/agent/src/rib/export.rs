@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use proto::bgp::{
-    Announcement, Attributes, Destination, Encapsulation, Family, FloodTunnel, IpPrefix, Origin,
-    Rd, RouteKey,
+    Announcement, Attributes, Destination, Encapsulation, Family, FloodTunnel, IpPrefix,
+    Membership, Origin, Rd, RouteKey,
 };
 use wire::{Label, Mac, Prefix};
 
@@ -36,7 +36,7 @@ pub(crate) fn exports(
         let of = |workload: &&Workload| workload.network == network.name && attached(workload);
         let members: Vec<&Workload> = config.workloads.iter().filter(of).collect();
         // What has no ids is told nothing of; the wanted model names it.
-        let _ = export(config, ids, router_mac, network, &members, &mut exports);
+        let _ = export(config, ids, router_mac, network, &members, &attached, &mut exports);
     }
     exports
 }
@@ -47,6 +47,7 @@ fn export(
     router_mac: Mac,
     network: &Network,
     members: &[&Workload],
+    attached: &impl Fn(&Workload) -> bool,
     exports: &mut Exports,
 ) -> Result<(), IdsError> {
     let rd = Rd::from_address(config.node.router_id, ids.vrf(&network.name)?.0);
@@ -61,11 +62,10 @@ fn export(
         else {
             continue;
         };
+        let [vpn, evpn] =
+            [&vpn, &evpn].map(|it| it.as_ref().map(|it| of_member(config, it, workload)));
         for address in workload.addresses() {
-            let (family, prefix) = match address {
-                IpAddr::V4(address) => (Family::Vpn4, IpPrefix::V4(Prefix::host(address))),
-                IpAddr::V6(address) => (Family::Vpn6, IpPrefix::V6(Prefix::host(address))),
-            };
+            let (family, prefix) = host_route(address);
             let destination = Destination::Prefix(prefix);
             if let Some(attributes) = &vpn {
                 let told = (mpls_label(label), Arc::clone(attributes));
@@ -85,6 +85,22 @@ fn export(
             exports.insert(key(Family::Evpn, destination), (field, Arc::clone(attributes)));
         }
     }
+    let floating = config.workloads.iter().filter(|workload| attached(workload));
+    for workload in floating {
+        for floating in workload.floating_ips.iter().filter(|it| it.network == network.name) {
+            let WorkloadIds { label, .. } = ids.workload(&workload.network, &workload.name)?;
+            let (family, prefix) = host_route(floating.address);
+            let destination = Destination::Prefix(prefix);
+            if let Some(attributes) = &vpn {
+                let told = (mpls_label(label), of_member(config, attributes, workload));
+                exports.insert(key(family, destination), told);
+            }
+            if let Some(attributes) = &evpn {
+                let told = (vni, of_member(config, attributes, workload));
+                exports.insert(key(Family::Evpn, destination), told);
+            }
+        }
+    }
     if let (Some((kind, attributes)), [_, ..]) = (bridged, members) {
         let raw_label = match kind {
             Bridging::Mpls => mpls_label(ids.flood_label(&network.name)?),
@@ -98,6 +114,32 @@ fn export(
     }
     Ok(())
 }
+
+fn host_route(address: IpAddr) -> (Family, IpPrefix) {
+    match address {
+        IpAddr::V4(address) => (Family::Vpn4, IpPrefix::V4(Prefix::host(address))),
+        IpAddr::V6(address) => (Family::Vpn6, IpPrefix::V6(Prefix::host(address))),
+    }
+}
+
+/// The attributes with the groups of a workload.
+fn of_member(
+    config: &Config,
+    attributes: &Arc<Attributes>,
+    workload: &Workload,
+) -> Arc<Attributes> {
+    if workload.groups.is_empty() {
+        return Arc::clone(attributes);
+    }
+    let mut groups: Vec<u32> =
+        workload.groups.iter().filter_map(|name| config.group(name)).map(|it| it.id).collect();
+    groups.sort_unstable();
+    let membership = Membership { groups, ..attributes.membership.clone() };
+    Arc::new(Attributes { membership, ..(**attributes).clone() })
+}
+
+/// Stands for an AS that takes four bytes (RFC 6793).
+const AS_TRANS: u16 = 23_456;
 
 fn mpls_label(label: Label) -> [u8; 3] {
     Announcement::raw_label_of(Encapsulation::MplsOverUdp, label.get())
@@ -124,6 +166,11 @@ fn attributes_of(
         router_mac,
         mobility: None,
         flood: None,
+        membership: Membership {
+            as_number: u16::try_from(config.bgp.as_ref()?.as_number).unwrap_or(AS_TRANS),
+            network: Some(network.id),
+            groups: Vec::new(),
+        },
         encapsulations,
     };
     (!attributes.encapsulations.is_empty()).then(|| Arc::new(attributes))

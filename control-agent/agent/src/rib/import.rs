@@ -98,6 +98,32 @@ pub(crate) struct Imported<'a> {
     pub(crate) candidates: Candidates<'a>,
     pub(crate) bindings: Bindings,
     pub(crate) refusals: Vec<Refusal>,
+    pub(crate) origins: Origins,
+}
+
+/// The network that whoever is beyond belongs to, and its groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Origin {
+    /// The network's number.
+    pub(crate) network: Option<u32>,
+    /// The groups' numbers, ascending.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// Origins of what each network reaches.
+pub(crate) type Origins = BTreeMap<(String, Beyond), Origin>;
+
+/// As the route says; without a word of the network, by whose target it has.
+fn origin(config: &Config, path: &Path) -> Origin {
+    let attributes = path.attributes();
+    let exports = |network: &&Network| {
+        network.export.iter().any(|target| attributes.targets.binary_search(target).is_ok())
+    };
+    let by_target = || config.networks.iter().find(exports).map(|network| network.id);
+    Origin {
+        network: attributes.membership.network.or_else(by_target),
+        groups: attributes.membership.groups.clone(),
+    }
 }
 
 /// Sorts the RIB's paths to the networks that import them. Stations and flooding are for networks that bridge.
@@ -107,9 +133,16 @@ pub(crate) fn import<'a>(config: &'a Config, rib: &'a Rib) -> Imported<'a> {
         let targets = &path.attributes().targets;
         let key = path.announcement.key;
         let bridged = !matches!(key.destination, Destination::Prefix(_));
+        let wants = |network: &Network| {
+            network.import.iter().any(|target| targets.binary_search(target).is_ok())
+        };
         let matching = |network: &&Network| {
-            let meant = network.import.iter().any(|target| targets.binary_search(target).is_ok());
-            meant && (network.bridging.is_some() || !bridged)
+            // What is routed is for networks that speak with one another, too.
+            let joined = network.joined.iter().filter_map(|name| config.network(name));
+            match bridged {
+                true => wants(network) && network.bridging.is_some(),
+                false => wants(network) || joined.into_iter().any(wants),
+            }
         };
         let mut networks = config.networks.iter().filter(matching).peekable();
         if networks.peek().is_none() {
@@ -120,6 +153,10 @@ pub(crate) fn import<'a>(config: &'a Config, rib: &'a Rib) -> Imported<'a> {
                 for network in networks {
                     if let Destination::Station { mac, address: Some(address) } = key.destination {
                         imported.bindings.insert((network.name.clone(), address), mac);
+                    }
+                    if !bridged {
+                        let key = (network.name.clone(), beyond);
+                        imported.origins.insert(key, origin(config, path));
                     }
                     imported.candidates.entry((&network.name, beyond)).or_default().push(candidate);
                 }

@@ -42,6 +42,7 @@ fn attributes(next_hop: u8) -> Attributes {
         encapsulation_given: true,
         router_mac: None,
         mobility: None,
+        membership: proto::bgp::Membership::default(),
         flood: None,
     }
 }

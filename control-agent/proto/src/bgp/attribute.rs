@@ -6,7 +6,9 @@ use wire::Mac;
 
 use super::cursor::{Cursor, Short};
 use super::encode::AsWidth;
-use super::route::{Encapsulation, FloodTunnel, Mobility, Origin, RouteTarget, Segment};
+use super::route::{
+    Encapsulation, FloodTunnel, Membership, Mobility, Origin, RouteTarget, Segment,
+};
 
 pub(crate) mod code {
     pub(crate) const ORIGIN: u8 = 1;
@@ -75,6 +77,7 @@ pub(crate) struct Plain {
     pub(crate) router_mac: Option<Mac>,
     pub(crate) mobility: Option<Mobility>,
     pub(crate) flood: Option<FloodTunnel>,
+    pub(crate) membership: Membership,
 }
 
 /// What to do about an attribute in error.
@@ -164,6 +167,14 @@ impl Plain {
             [6, 3, a, b, c, d, e, g] => {
                 let mac = Mac([a, b, c, d, e, g]);
                 self.router_mac = Some(mac).filter(|mac| !mac.is_group() && !mac.is_zero());
+            }
+            [0x80, 0x71, high, low, a, b, c, d] => {
+                self.membership.as_number = u16::from_be_bytes([high, low]);
+                self.membership.network = Some(u32::from_be_bytes([a, b, c, d]));
+            }
+            [0x80, 0x04, high, low, a, b, c, d] => {
+                self.membership.as_number = u16::from_be_bytes([high, low]);
+                self.membership.groups.push(u32::from_be_bytes([a, b, c, d]));
             }
             _ => {}
         }

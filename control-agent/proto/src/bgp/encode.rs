@@ -24,7 +24,8 @@ use super::attribute::code;
 use super::family::Family;
 use super::message::MAX_MESSAGE;
 use super::route::{
-    Attributes, Destination, FloodTunnel, IpPrefix, Origin, Rd, Relation, RouteKey, Segment,
+    Attributes, Destination, FloodTunnel, IpPrefix, Membership, Origin, Rd, Relation, RouteKey,
+    Segment,
 };
 
 /// Octets of an AS number in paths (RFC 6793).
@@ -240,6 +241,13 @@ fn communities(attributes: &Attributes) -> Vec<ExtendedCommunity> {
     if let Some(mobility) = attributes.mobility {
         let [a, b, c, d] = mobility.sequence.to_be_bytes();
         list.push([6, 0, u8::from(mobility.sticky), 0, a, b, c, d]);
+    }
+    let Membership { as_number, network, groups } = &attributes.membership;
+    let [high, low] = as_number.to_be_bytes();
+    let numbered = network.iter().map(|id| (0x71, id)).chain(groups.iter().map(|id| (0x04, id)));
+    for (sub_type, id) in numbered {
+        let [a, b, c, d] = id.to_be_bytes();
+        list.push([0x80, sub_type, high, low, a, b, c, d]);
     }
     list.into_iter()
         .map(|[code, sub_type, value @ ..]| {

@@ -44,7 +44,8 @@ pub use fsm::Fsm;
 pub use message::{MAX_MESSAGE, Message, MessageError, Notification, RouteRefresh, take_message};
 pub use open::{GracefulRestart, Open};
 pub use route::{
-    Announcement, Attributes, Destination, Encapsulation, FloodTunnel, IpPrefix, Mobility, Origin,
-    Problem, Rd, Relation, RouteKey, RouteTarget, RouteTargetError, RouteUpdate, Segment,
+    Announcement, Attributes, Destination, Encapsulation, FloodTunnel, IpPrefix, Membership,
+    Mobility, Origin, Problem, Rd, Relation, RouteKey, RouteTarget, RouteTargetError, RouteUpdate,
+    Segment,
 };
 pub use update::{UpdateContext, decode_update};

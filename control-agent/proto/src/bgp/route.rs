@@ -285,6 +285,20 @@ pub struct Attributes {
     pub mobility: Option<Mobility>,
     /// The tunnel for flooded frames.
     pub flood: Option<FloodTunnel>,
+    /// What whoever is there is to policy.
+    pub membership: Membership,
+}
+
+/// The network a route comes from and the security groups of whoever is there: OpenContrail's communities 0x8071 and
+/// 0x8004 (reference control-plane.md section 7.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Membership {
+    /// The AS that the numbers are of; AS_TRANS stands for one that takes four bytes.
+    pub as_number: u16,
+    /// Number of the network.
+    pub network: Option<u32>,
+    /// Numbers of the groups, ascending.
+    pub groups: Vec<u32>,
 }
 
 impl Attributes {
@@ -411,6 +425,7 @@ mod tests {
                 encapsulation_given: false,
                 router_mac: None,
                 mobility: None,
+                membership: Membership::default(),
                 flood: None,
             }),
         };

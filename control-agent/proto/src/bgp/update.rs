@@ -252,6 +252,8 @@ fn attributes(
 ) -> Attributes {
     plain.targets.sort_unstable();
     plain.targets.dedup();
+    plain.membership.groups.sort_unstable();
+    plain.membership.groups.dedup();
     plain.encapsulations.sort_unstable();
     plain.encapsulations.dedup();
     Attributes {
@@ -267,6 +269,7 @@ fn attributes(
         router_mac: plain.router_mac,
         mobility: plain.mobility,
         flood: plain.flood,
+        membership: plain.membership,
     }
 }
 

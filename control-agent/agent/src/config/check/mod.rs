@@ -1,6 +1,7 @@
 //! Raw to [`Config`]: each value by itself, then what must hold between them.
 
 mod networks;
+mod policies;
 mod values;
 mod workloads;
 
@@ -22,9 +23,18 @@ pub(super) fn check(source: &Source<'_>, file: raw::File) -> Result<Config> {
     let node = node(source, file.node)?;
     let bgp = file.bgp.map(|bgp| self::bgp(source, &node, bgp)).transpose()?;
     let local_as = bgp.as_ref().map(|bgp| bgp.as_number);
-    let networks = networks::networks(source, &node, local_as, file.network)?;
-    let workloads = workloads::workloads(source, &networks, file.workload)?;
-    Ok(Config { node, bgp, networks, workloads })
+    let named: Vec<_> = file
+        .network
+        .iter()
+        .map(|network| (network.name.get_ref().clone(), network.policies.clone()))
+        .collect();
+    let mut networks = networks::networks(source, &node, local_as, file.network)?;
+    let policies = policies::policies(source, &networks, file.policy)?;
+    policies::join(source, &mut networks, &policies, &named)?;
+    let groups = policies::groups(source, file.security_group)?;
+    let timeouts = policies::timeouts(source, file.flow_timeout)?;
+    let workloads = workloads::workloads(source, &networks, &groups, file.workload)?;
+    Ok(Config { node, bgp, networks, workloads, policies, groups, timeouts })
 }
 
 fn node(source: &Source<'_>, raw: raw::Node) -> Result<Node> {

@@ -48,6 +48,19 @@ pub(super) fn networks(
         let import = list("network.import_targets", &raw.import_targets)?;
         let export = list("network.export_targets", &raw.export_targets)?;
         let (subnets, subnets6) = subnets(source, &raw.subnets)?;
+        let id = match &raw.id {
+            Some(id) => number(source, "network.id", id, 1..=u32::MAX, "the same on all nodes")?,
+            None => vni.get(),
+        };
+        if let Some(other) = networks.iter().find(|other| other.id == id) {
+            let problem = format!(
+                "{id} is the id of network \"{}\" too; allowed is one not used yet",
+                other.name
+            );
+            let span = raw.id.as_ref().map_or(raw.name.span(), Spanned::span);
+            return Err(source.at(span, "network.id", problem));
+        }
+        let max_flows = |value| number(source, "network.max_flows", value, 2..=u32::MAX, "flows");
         networks.push(Network {
             name,
             vni,
@@ -61,6 +74,11 @@ pub(super) fn networks(
             },
             import,
             export,
+            id,
+            policies: raw.policies.iter().map(|name| name.get_ref().clone()).collect(),
+            rpf: raw.rpf.unwrap_or(true),
+            max_flows: raw.max_flows.as_ref().map(max_flows).transpose()?,
+            joined: Vec::new(),
         });
     }
     networks.sort_by(|a, b| a.name.cmp(&b.name));

@@ -7,9 +7,9 @@ use toml::Spanned;
 use wire::Address;
 
 use super::super::error::Source;
-use super::super::{Host, Network, PortKind, Subnet, Workload, raw};
-use super::Result;
+use super::super::{FloatingIp, Host, Network, PortKind, SecurityGroup, Subnet, Workload, raw};
 use super::values::{address, device, host_of, mac, name, number};
+use super::{Result, policies};
 use crate::desired::LARGEST_MTU;
 use crate::stable;
 
@@ -19,12 +19,14 @@ const ADDRESS6: &str = "workload.address6";
 pub(super) fn workloads(
     source: &Source<'_>,
     networks: &[Network],
+    groups: &[SecurityGroup],
     raw: Vec<raw::Workload>,
 ) -> Result<Vec<Workload>> {
     let mut workloads: Vec<Workload> = Vec::new();
+    let mut floating = Vec::new();
     let mut places = BTreeSet::new();
     for raw in raw {
-        let workload = workload(source, networks, &raw)?;
+        let workload = workload(source, networks, groups, &raw)?;
         let fail = |span, key, problem: String| Err(source.at(span, key, problem));
         if workloads.iter().any(|other| other.name == workload.name) {
             let name = &workload.name;
@@ -62,13 +64,39 @@ pub(super) fn workloads(
             let span = raw.interface.as_ref().map_or(raw.name.span(), Spanned::span);
             return fail(span, "workload.interface", problem);
         }
+        floating.push(raw.floating_ips.iter().map(|it| it.address.span()).collect::<Vec<_>>());
         workloads.push(workload);
+    }
+    for (workload, raw) in workloads.iter().zip(&floating) {
+        for (floating, span) in workload.floating_ips.iter().zip(raw) {
+            let taken = |other: &&Workload| {
+                let own = other.network == floating.network
+                    && other.addresses().any(|address| address == floating.address);
+                let same = |it: &FloatingIp| {
+                    (&it.network, it.address) == (&floating.network, floating.address)
+                };
+                own || other.name != workload.name && other.floating_ips.iter().any(same)
+            };
+            if let Some(other) = workloads.iter().find(taken) {
+                let FloatingIp { network, address, .. } = floating;
+                let problem = format!(
+                    "{address} in network \"{network}\" is workload \"{}\"'s; allowed is one not used yet",
+                    other.name
+                );
+                return Err(source.at(span.clone(), "workload.floating_ips.address", problem));
+            }
+        }
     }
     workloads.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(workloads)
 }
 
-fn workload(source: &Source<'_>, networks: &[Network], raw: &raw::Workload) -> Result<Workload> {
+fn workload(
+    source: &Source<'_>,
+    networks: &[Network],
+    groups: &[SecurityGroup],
+    raw: &raw::Workload,
+) -> Result<Workload> {
     let name = name(source, "workload.name", &raw.name)?;
     let Some(network) = networks.iter().find(|network| network.name == *raw.network.get_ref())
     else {
@@ -104,7 +132,17 @@ fn workload(source: &Source<'_>, networks: &[Network], raw: &raw::Workload) -> R
         if inet6.is_some() { (1280, "bytes, with IPv6") } else { (576, "bytes") };
     let mtu =
         |value: &Spanned<i64>| number(source, "workload.mtu", value, smallest..=LARGEST_MTU, unit);
+    let has_family = |is_inet| if is_inet { inet.is_some() } else { inet6.is_some() };
+    let floating_ip = |raw| policies::floating_ip(source, networks, network, has_family, raw);
+    let limit = |key, value| number(source, key, value, 1..=u32::MAX, "flows");
+    let max_flows = raw.max_flows.as_ref().map(|it| limit("workload.max_flows", it)).transpose()?;
+    let max_new_flows =
+        raw.max_new_flows.as_ref().map(|it| limit("workload.max_new_flows", it)).transpose()?;
     Ok(Workload {
+        groups: members(source, groups, &raw.security_groups)?,
+        floating_ips: raw.floating_ips.iter().map(floating_ip).collect::<Result<_>>()?,
+        max_flows,
+        max_new_flows,
         mtu: raw.mtu.as_ref().map(mtu).transpose()?,
         network: network.name.clone(),
         name,
@@ -115,6 +153,24 @@ fn workload(source: &Source<'_>, networks: &[Network], raw: &raw::Workload) -> R
         mac,
         port: raw.port.as_ref().map_or(Ok(PortKind::default()), |word| port_kind(source, word))?,
     })
+}
+
+fn members(
+    source: &Source<'_>,
+    groups: &[SecurityGroup],
+    raw: &[Spanned<String>],
+) -> Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    for name in raw {
+        if !groups.iter().any(|group| group.name == *name.get_ref()) {
+            let problem = format!("\"{}\" is no security group of this file", name.get_ref());
+            return Err(source.at(name.span(), "workload.security_groups", problem));
+        }
+        if !names.contains(name.get_ref()) {
+            names.push(name.get_ref().clone());
+        }
+    }
+    Ok(names)
 }
 
 fn port_kind(source: &Source<'_>, word: &Spanned<String>) -> Result<PortKind> {
