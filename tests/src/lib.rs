@@ -51,8 +51,8 @@ pub use node::{Node, NodeOptions};
 pub use ping::{PingResult, ping, ping_broadcast};
 pub use program::{Background, have, missing_for_lab, output, run, tool};
 pub use site::{
-    A_ADDRESS, ADDRESSES6, B_ADDRESS, BROADCAST, ENDPOINTS, ENDPOINTS6, GREEN_ONLY_ADDRESS,
-    GREEN_VNI, RED_VNI, SUBNET, Site, SiteOptions, remove_namespace,
+    A_ADDRESS, ADDRESSES6, B_ADDRESS, BLUE_ADDRESS, BLUE_SUBNET, BROADCAST, ENDPOINTS, ENDPOINTS6,
+    GREEN_ONLY_ADDRESS, GREEN_VNI, RED_VNI, SUBNET, Site, SiteOptions, remove_namespace,
 };
 pub use traffic::{tcp, tcp_server};
 pub use underlay::Underlay;

@@ -50,6 +50,8 @@ pub struct Network {
     pub vni: String,
     /// Its route target, imported and exported.
     pub route_target: String,
+    /// The policies attached to it.
+    pub policies: Vec<String>,
 }
 
 /// A workload: a network namespace with an interface in a network.
@@ -67,6 +69,8 @@ pub struct Workload {
     pub address6: Option<String>,
     /// What its interface is.
     pub port: PortKind,
+    /// Further lines of its part of the agent's configuration.
+    pub extra: String,
 }
 
 /// What a workload's interface is.

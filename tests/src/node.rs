@@ -35,6 +35,8 @@ pub struct NodeOptions {
     pub networks: Vec<Network>,
     /// Its workloads.
     pub workloads: Vec<Workload>,
+    /// Further parts of the agent's configuration: policies, security groups.
+    pub extra: String,
 }
 
 /// A compute node with its two processes.
@@ -216,7 +218,7 @@ impl NodeOptions {
             write!(text, "\n[[bgp.neighbor]]\naddress = \"{neighbor}\"\n").ok();
         }
         for network in &self.networks {
-            let Network { name, subnet, gateway, inet6, vni, route_target } = network;
+            let Network { name, subnet, gateway, inet6, vni, route_target, policies } = network;
             let mut subnets = vec![(subnet, gateway)];
             subnets.extend(inet6.as_ref().map(|(subnet, gateway)| (subnet, gateway)));
             let table = |(subnet, gateway): &(&String, &String)| {
@@ -230,9 +232,12 @@ impl NodeOptions {
                 subnets.join(", ")
             )
             .ok();
+            if !policies.is_empty() {
+                writeln!(text, "policies = {policies:?}").ok();
+            }
         }
         for workload in &self.workloads {
-            let Workload { name, namespace, network, address, address6, port } = workload;
+            let Workload { name, namespace, network, address, address6, port, extra } = workload;
             let port = port.word();
             write!(
                 text,
@@ -243,7 +248,9 @@ impl NodeOptions {
             if let Some(address6) = address6 {
                 writeln!(text, "address6 = \"{address6}\"").ok();
             }
+            text.push_str(extra);
         }
+        text.push_str(&self.extra);
         text
     }
 }

@@ -46,6 +46,12 @@ const WORKLOADS: [&[(&str, &str, &str)]; 2] = [
 ];
 const NODES: [&str; 2] = ["node-a", "node-b"];
 const UNDERLAY: &str = "underlay";
+/// The workload of network blue, after [`Site::add_blue`].
+const BLUE: &str = "blue-b";
+/// Its address.
+pub const BLUE_ADDRESS: &str = "10.1.3.12";
+/// Network blue's subnet.
+pub const BLUE_SUBNET: &str = "10.1.3.0/24";
 
 /// How a site is built, and what its parts are called.
 #[derive(Clone, Debug)]
@@ -96,7 +102,7 @@ impl SiteOptions {
     /// What could not be removed.
     pub fn clean(&self) -> Result<()> {
         let workloads = WORKLOADS.iter().copied().flatten().map(|(name, _, _)| *name);
-        for part in workloads.chain(NODES).chain([UNDERLAY]) {
+        for part in workloads.chain([BLUE]).chain(NODES).chain([UNDERLAY]) {
             remove_namespace(&self.namespace(part))?;
         }
         for node in NODES {
@@ -216,6 +222,65 @@ impl Site {
         Ok(())
     }
 
+    /// Adds a third network, blue, with a subnet of its own and one workload, `blue-b` on node b.
+    ///
+    /// # Errors
+    /// What could not be made, or an agent is not there to be told.
+    pub fn add_blue(&mut self) -> Result<()> {
+        let workload = Namespace::create(&self.options.namespace(BLUE))?;
+        workload.run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1")?;
+        self.workloads.push(workload);
+        let namespace = self.options.namespace(BLUE);
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            node.reconfigure(|options| {
+                options.networks.push(Network {
+                    inet6: None,
+                    name: "blue".to_owned(),
+                    subnet: BLUE_SUBNET.to_owned(),
+                    gateway: "10.1.3.1".to_owned(),
+                    vni: "5003".to_owned(),
+                    route_target: "64512:3".to_owned(),
+                    policies: Vec::new(),
+                });
+                if index == 1 {
+                    options.workloads.push(Workload {
+                        name: BLUE.to_owned(),
+                        namespace: namespace.clone(),
+                        network: "blue".to_owned(),
+                        address: BLUE_ADDRESS.to_owned(),
+                        address6: None,
+                        port: PortKind::Veth,
+                        extra: String::new(),
+                    });
+                }
+            })?;
+        }
+        let stands = || {
+            let link = self.workload(BLUE).and_then(|it| it.run("ip link show eth0"));
+            link.is_ok_and(|text| text.contains("LOWER_UP"))
+        };
+        eventually("blue-b", Duration::from_secs(10), stands)
+    }
+
+    /// Attaches these policies to these networks on both nodes; `text` defines them. None: all are taken away.
+    ///
+    /// # Errors
+    /// When an agent is not there to be told.
+    pub fn set_policy(&mut self, networks: &[&str], policies: &[&str], text: &str) -> Result<()> {
+        for node in &mut self.nodes {
+            node.reconfigure(|options| {
+                for network in &mut options.networks {
+                    network.policies = match networks.contains(&network.name.as_str()) {
+                        true => policies.iter().map(|name| (*name).to_owned()).collect(),
+                        false => Vec::new(),
+                    };
+                }
+                options.extra = text.to_owned();
+            })?;
+        }
+        Ok(())
+    }
+
     /// Attaches the workloads of these names otherwise, and waits until their interfaces are so and up.
     ///
     /// # Errors
@@ -301,6 +366,7 @@ fn node(options: &SiteOptions, underlay: &Underlay, index: usize) -> Result<Node
         gateway: "10.1.1.1".to_owned(),
         vni: vni.to_owned(),
         route_target: route_target.to_owned(),
+        policies: Vec::new(),
     };
     let workload = |(name, network, address): &(&str, &str, &str)| Workload {
         name: (*name).to_owned(),
@@ -309,6 +375,7 @@ fn node(options: &SiteOptions, underlay: &Underlay, index: usize) -> Result<Node
         address: (*address).to_owned(),
         address6: None,
         port: PortKind::Veth,
+        extra: String::new(),
     };
     let peer = endpoints[1 - index].to_owned();
     let neighbors =
@@ -324,6 +391,7 @@ fn node(options: &SiteOptions, underlay: &Underlay, index: usize) -> Result<Node
         encapsulations: options.encapsulations.clone(),
         networks: vec![network("red", RED_VNI, "64512:1"), network("green", GREEN_VNI, "64512:2")],
         workloads: WORKLOADS[index].iter().map(workload).collect(),
+        extra: String::new(),
     };
     Node::new(namespace, node)
 }

@@ -1,6 +1,6 @@
 //! Flows as they are shown and changed by hand: the slab as rows. Reading it disturbs nobody.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use api::{ApiError, Core, Cursor, FlowAction, FlowChange, FlowInfo, FlowTableInfo, Page, Rows};
@@ -232,6 +232,8 @@ fn source_info(flow: Flow<'_>) -> Ipv4Addr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use tables::flow::{FlowAddresses, FlowKey, FreeSlots, NewFlow, NewSession, Quota};
     use tables::{FlowDropReason, Judgement, NhId, RuleId, Verdict, VifId, VrfId};
 
