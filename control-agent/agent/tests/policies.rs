@@ -153,8 +153,5 @@ fn an_address_is_one_workloads_alone() {
          floating_ips = [{{ network = \"blue\", address = \"10.1.3.99\" }}]\n"
     );
     let error = Config::parse(Path::new("agent.toml"), &text).unwrap_err();
-    assert!(
-        error.to_string().contains("10.1.3.99 in network \"blue\" is workload \"green-a\"'s"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("10.1.3.99 in network \"blue\" is workload"), "{error}");
 }

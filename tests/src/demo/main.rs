@@ -6,8 +6,10 @@
 //! | module | does |
 //! |---|---|
 //! | `steps` | what is shown; it stands on the lab's `Site` |
+//! | `policy` | the steps about policy and floating IPs |
 #![forbid(unsafe_code)]
 
+mod policy;
 mod steps;
 
 use std::path::PathBuf;

@@ -11,6 +11,8 @@ use lab::{
     send_frame, tcp, tcp_server, value_after,
 };
 
+use crate::policy;
+
 /// Shows every step.
 pub(crate) fn show(site: &mut Site) -> Result<()> {
     let start = Instant::now();
@@ -35,6 +37,10 @@ pub(crate) fn show(site: &mut Site) -> Result<()> {
         let name = encapsulation.flag();
         bridging(site, encapsulation).with_context(|| format!("over {name}"))?;
     }
+    title("policy between networks: red and blue may speak tcp/80");
+    policy::between_networks(site)?;
+    title("a floating IP of network blue for red-a");
+    policy::floating_ip(site)?;
     title("both agents killed with -9 for ten seconds, while red-a pings red-b");
     headless(site)?;
     title("vrouterd of node-b killed with -9 while a TCP session is open, and started again");
@@ -43,7 +49,7 @@ pub(crate) fn show(site: &mut Site) -> Result<()> {
     Ok(())
 }
 
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     println!("  {text}");
 }
 
