@@ -26,11 +26,16 @@ pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
     // On a thread of its own, pinned to the last core: core 0 is left to everything else on the machine.
     let rounds = std::thread::scope(|scope| scope.spawn(|| rounds(&scenarios)).join());
     let rounds = rounds.map_err(|_| anyhow::anyhow!("a measurement panicked"))??;
-    scenarios.iter().zip(&rounds).map(|(scenario, rounds)| row(scenario, rounds)).collect()
+    let mut rows = Vec::new();
+    for (scenario, rounds) in scenarios.iter().zip(&rounds) {
+        rows.push(row(scenario, rounds)?);
+        rows.extend(begun(scenario, rounds));
+    }
+    Ok(rows)
 }
 
-/// Figures of each scenario's rounds: with the packet path, and of the port shim alone.
-type Rounds = Vec<(Figures, Figures)>;
+/// Figures of each scenario's rounds: with the packet path, of the port shim alone, and sessions begun a second.
+type Rounds = Vec<(Figures, Figures, Option<f64>)>;
 
 fn rounds(scenarios: &[Scenario]) -> Result<Vec<Rounds>> {
     if let Some(core) = sys::affinity::allowed()?.last() {
@@ -45,18 +50,33 @@ fn rounds(scenarios: &[Scenario]) -> Result<Vec<Rounds>> {
             }
             let full = run(|| site.turn())?;
             let shim = run(|| site.shim())?;
+            let begun = site.begun;
             site.close().with_context(|| scenario.workload())?;
-            rounds.push((full, shim));
+            rounds.push((full, shim, begun));
         }
     }
     Ok(rounds)
 }
 
-fn row(scenario: &Scenario, rounds: &[(Figures, Figures)]) -> Result<Row> {
-    let best = rounds.iter().map(|(full, shim)| full.p10 - shim.p10);
-    let (median, spread) =
-        middle(rounds.iter().map(|(full, shim)| full.median - shim.median)).context("no round")?;
-    let with_shim = middle(rounds.iter().map(|(full, _)| full.median)).context("no round")?.0;
+/// How fast sessions begin, both directions of each: of many only.
+fn begun(scenario: &Scenario, rounds: &Rounds) -> Option<Row> {
+    let many = scenario.sessions() > Some(1);
+    let (rate, spread) = middle(rounds.iter().filter_map(|(_, _, begun)| *begun))?;
+    many.then(|| Row {
+        workload: format!("{}/first-packets", scenario.workload()),
+        system: "vrouter-xdp",
+        median: Some(hertz() / rate),
+        spread: Some(spread),
+        mpps: Some(rate / 1e6),
+        ..Row::default()
+    })
+}
+
+fn row(scenario: &Scenario, rounds: &Rounds) -> Result<Row> {
+    let best = rounds.iter().map(|(full, shim, _)| full.p10 - shim.p10);
+    let (median, spread) = middle(rounds.iter().map(|(full, shim, _)| full.median - shim.median))
+        .context("no round")?;
+    let with_shim = middle(rounds.iter().map(|(full, ..)| full.median)).context("no round")?.0;
     Ok(Row {
         workload: scenario.workload(),
         system: "vrouter-xdp",
@@ -64,7 +84,10 @@ fn row(scenario: &Scenario, rounds: &[(Figures, Figures)]) -> Result<Row> {
         median: Some(median),
         spread: Some(spread),
         mpps: Some(hertz() / with_shim / 1e6),
-        instructions_per_packet: instructions(&scenario.workload())?,
+        instructions_per_packet: match scenario.is_long() {
+            true => None,
+            false => instructions(&scenario.workload())?,
+        },
         ..Row::default()
     })
 }

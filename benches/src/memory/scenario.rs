@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use etherparse::PacketBuilder;
 use tables::{
     Adjacency, BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId,
-    Object, Rewrite, Route, RouteFlags, TunnelEncap, Vif, VifId, VifKind, VniEntry, VrfId,
+    Object, Peer, Ports, Rewrite, Route, RouteFlags, Rule, RuleFamily, RuleId, RuleSet, RuleSetId,
+    TunnelEncap, Verdict, Vif, VifFlags, VifId, VifKind, VifPolicy, VniEntry, VrfId,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -47,7 +48,23 @@ pub(crate) struct Scenario {
     pub(crate) what: What,
     flows: u32,
     routes: u32,
+    pub(crate) policy: Policy,
 }
+
+/// Whether packets belong to sessions that were judged by [`RULES`] rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// There are no flows.
+    None,
+    /// The last rule lets them pass.
+    Pass,
+    /// The last rule denies them.
+    Deny,
+}
+
+/// Rules of the workload's network.
+const RULES: u16 = 1000;
+const MILLION: u32 = 1_000_000;
 
 impl Scenario {
     /// Every scenario, in the order of the table.
@@ -55,7 +72,9 @@ impl Scenario {
         let tunnels =
             [TunnelEncap::MplsOverUdp, TunnelEncap::MplsOverGre, TunnelEncap::VxlanL3(ROUTER_MAC)];
         let mut all = Vec::new();
-        let mut add = |what, flows, routes| all.push(Scenario { what, flows, routes });
+        let mut add = |what, flows, routes| {
+            all.push(Scenario { what, flows, routes, policy: Policy::None });
+        };
         for count in [1, 10_000] {
             add(What::Forward, count, count);
         }
@@ -67,7 +86,26 @@ impl Scenario {
                 add(What::Decap(tunnel), flows, 1);
             }
         }
+        let udp = TunnelEncap::MplsOverUdp;
+        for (what, policy, counts) in [
+            (What::Encap(udp), Policy::Pass, &[1, 10_000, MILLION][..]),
+            (What::Decap(udp), Policy::Pass, &[1, 10_000, MILLION][..]),
+            (What::Encap(udp), Policy::Deny, &[1, 10_000][..]),
+        ] {
+            let scenario = |count: &u32| Scenario { what, flows: *count, routes: *count, policy };
+            all.extend(counts.iter().map(scenario));
+        }
         all
+    }
+
+    /// How many sessions there are to be.
+    pub(crate) fn sessions(&self) -> Option<u32> {
+        (self.policy != Policy::None).then_some(self.flows)
+    }
+
+    /// Whether counting its instructions would take hours.
+    pub(crate) fn is_long(&self) -> bool {
+        self.flows >= MILLION
     }
 
     /// `stage/what/flows/routes/size`.
@@ -77,8 +115,17 @@ impl Scenario {
             What::Encap(tunnel) => format!("{}-encap", word(tunnel)),
             What::Decap(tunnel) => format!("{}-decap", word(tunnel)),
         };
-        let count = |n: u32| if n >= 1000 { format!("{}k", n / 1000) } else { n.to_string() };
-        format!("route/{what}/{}/{}/64", count(self.flows), count(self.routes))
+        let count = |n: u32| match n {
+            MILLION.. => format!("{}M", n / MILLION),
+            1000.. => format!("{}k", n / 1000),
+            _ => n.to_string(),
+        };
+        let stage = match self.policy {
+            Policy::None => "route",
+            Policy::Pass => "flow",
+            Policy::Deny => "deny",
+        };
+        format!("{stage}/{what}/{}/{}/64", count(self.flows), count(self.routes))
     }
 
     /// Where packets come in and go out.
@@ -102,12 +149,12 @@ impl Scenario {
         };
         let mut objects = vec![
             vif(FABRIC, VifKind::Physical, FABRIC_VRF, UPLINK_MAC),
-            vif(WORKLOAD, VifKind::Virtual, RED, Mac::GATEWAY),
+            self.workload_vif(),
             vif(NEIGHBOR, VifKind::Virtual, RED, Mac::GATEWAY),
             next_hop(RECEIVE, NhFamily::Inet, NextHopKind::Receive(FABRIC)),
             next_hop(L2_RECEIVE, NhFamily::Inet, NextHopKind::L2Receive),
             next_hop(TUNNEL, NhFamily::Inet, tunnel(encap)),
-            next_hop(TO_WORKLOAD, NhFamily::Inet, to(WORKLOAD)),
+            self.to_workload(),
             next_hop(TO_NEIGHBOR, NhFamily::Inet, to(NEIGHBOR)),
             next_hop(TRANSLATE, NhFamily::Bridge, NextHopKind::Translate(RED)),
             bridge(Mac::GATEWAY),
@@ -121,19 +168,66 @@ impl Scenario {
             objects.push(Object::Vni(VniEntry { vni, next_hop: TRANSLATE }));
         }
         let via = if self.what == What::Forward { TO_NEIGHBOR } else { TUNNEL };
-        if let What::Decap(_) = self.what {
+        if matches!(self.what, What::Decap(_)) || self.policy != Policy::None {
             objects.push(route(RED, local(), TO_WORKLOAD, None));
+        }
+        if self.policy != Policy::None {
+            objects.push(self.rules());
         }
         let remote = (0..self.routes).map(|n| {
             let label = match self.what {
                 What::Forward => None,
                 _ if matches!(encap, TunnelEncap::VxlanL3(_)) => Some(VNI),
-                _ => Some(100 + n),
+                _ => Some(100 + n % 100_000),
             };
             route(RED, destination(n), via, label)
         });
         objects.extend(remote);
         objects
+    }
+
+    fn workload_vif(&self) -> Object {
+        let plain = vif(WORKLOAD, VifKind::Virtual, RED, Mac::GATEWAY);
+        match plain {
+            Object::Vif(vif) if self.policy != Policy::None => Object::Vif(Vif {
+                flags: vif.flags.with(VifFlags::POLICY),
+                next_hop: Some(TO_WORKLOAD),
+                policy: VifPolicy { network: vec![RuleSetId(1)], ..VifPolicy::default() },
+                ..vif
+            }),
+            plain => plain,
+        }
+    }
+
+    fn to_workload(&self) -> Object {
+        match next_hop(TO_WORKLOAD, NhFamily::Inet, to(WORKLOAD)) {
+            Object::NextHop(hop) if self.policy != Policy::None => {
+                Object::NextHop(NextHop { flags: hop.flags.with(NhFlags::POLICY), ..hop })
+            }
+            plain => plain,
+        }
+    }
+
+    /// Each for a port of its own; the last for all.
+    fn rules(&self) -> Object {
+        let rule = |number: u16, verdict, ports| Rule {
+            id: RuleId(number.into()),
+            family: RuleFamily::Any,
+            protocol: Some(17),
+            source: Peer::Any,
+            source_ports: Ports::ANY,
+            destination: Peer::Any,
+            destination_ports: ports,
+            verdict,
+            log: false,
+            mirror: None,
+        };
+        let port = |number| Ports { first: 10_000 + number, last: 10_000 + number };
+        let mut rules: Vec<Rule> =
+            (1..RULES).map(|number| rule(number, Verdict::Pass, port(number))).collect();
+        let last = if self.policy == Policy::Deny { Verdict::Deny } else { Verdict::Pass };
+        rules.push(rule(RULES, last, Ports::ANY));
+        Object::RuleSet(RuleSet { id: RuleSetId(1), name: "bench".to_owned(), rules })
     }
 
     /// What the underlay knows.
@@ -161,7 +255,8 @@ impl Scenario {
             }
             What::Decap(tunnel) => {
                 let port = u16::try_from(flow).unwrap_or(0);
-                let frame = inner(REMOTE_MAC, ROUTER_MAC, destination(0), local(), port);
+                let source = destination(flow % self.routes);
+                let frame = inner(REMOTE_MAC, ROUTER_MAC, source, local(), port);
                 outer(tunnel, port, &frame)
             }
         }

@@ -2,13 +2,15 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use engine::{Engine, Seat, Seed, Tick, Wake, Worker, WorkerId};
+use engine::{Engine, FlowLimits, Rate, Seat, Seed, Tick, Wake, Worker, WorkerId};
 use port::{Burst, Frame, FramePool, FramePools, Memory, MemoryPort, Port, PortInfo, ReplayPort};
+use tables::flow::Sessions;
 use tables::{Model, Op, Owner, Writer};
 
-use super::scenario::Scenario;
+use super::scenario::{Policy, Scenario};
 
 /// Packets of a turn.
 pub(crate) const BURST: u32 = 64;
@@ -29,6 +31,8 @@ pub(crate) struct Site {
     sink: ReplayPort,
     burst: Burst,
     capacity: usize,
+    /// Sessions begun a second.
+    pub(crate) begun: Option<f64>,
     _writer: Writer,
 }
 
@@ -43,6 +47,7 @@ impl Site {
         let seat =
             Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
         let (mut engine, mut workers) = Engine::new([seat], Seed(0x1234_5678_9abc_def1));
+        add_flows(scenario, &mut workers)?;
         let worker = workers.pop().context("no worker")?;
         let [input, output] = scenario.ports();
         let source = ReplayPort::new("source", &mut pool, &packets)?;
@@ -57,11 +62,32 @@ impl Site {
         let sink = source.sibling("shim sink");
         let burst = Burst::new();
         let capacity = usize::try_from(frames)?;
-        let mut site =
-            Site { engine, worker, pools, pool, source, sink, burst, capacity, _writer: writer };
+        let mut site = Site {
+            engine,
+            worker,
+            pools,
+            pool,
+            source,
+            sink,
+            burst,
+            capacity,
+            _writer: writer,
+            begun: None,
+        };
         // Ports are added by a turn's commands.
         site.turn();
+        site.begin_sessions(scenario, packets.len());
         Ok(site)
+    }
+
+    /// Every packet once: its session begins.
+    fn begin_sessions(&mut self, scenario: &Scenario, packets: usize) {
+        let Some(sessions) = scenario.sessions() else { return };
+        let start = Instant::now();
+        for _ in 0..packets.div_ceil(BURST as usize) {
+            self.turn();
+        }
+        self.begun = Some(f64::from(sessions) / start.elapsed().as_secs_f64());
     }
 
     /// One turn of the worker: packets received.
@@ -89,6 +115,11 @@ impl Site {
             self.turn();
         }
         let dropped = counters.drops().total() - before;
+        if scenario.policy == Policy::Deny {
+            let denied = counters.drops().get(tables::DropReason::FlowActionDrop);
+            ensure!(dropped > 0 && denied >= dropped, "{:?}", counters.drops());
+            return Ok(());
+        }
         ensure!(dropped == 0, "{dropped} packets were dropped: {:?}", counters.drops());
         let probe = Probe::new(scenario)?;
         probe.judge(scenario)
@@ -103,6 +134,15 @@ impl Site {
         ensure!(pools.free_frames() == capacity, "frames are missing");
         Ok(())
     }
+}
+
+/// Room for the scenario's sessions, if it has some.
+fn add_flows(scenario: &Scenario, workers: &mut [Worker]) -> Result<()> {
+    let Some(sessions) = scenario.sessions() else { return Ok(()) };
+    let sessions = Arc::new(Sessions::new(sessions.max(64), workers.len(), 0x5eed)?);
+    let limits = FlowLimits { rate: Rate::UNLIMITED, share: 1 };
+    Engine::add_flows(workers, &sessions, limits)?;
+    Ok(())
 }
 
 /// The scenario's tables, published.
@@ -167,6 +207,7 @@ impl Probe {
         let seat =
             Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
         let (mut engine, mut workers) = Engine::new([seat], Seed(1));
+        add_flows(scenario, &mut workers)?;
         let mut worker = workers.pop().context("no worker")?;
         let (near, near_end) = MemoryPort::new("near");
         let (far, far_end) = MemoryPort::new("far");

@@ -132,12 +132,12 @@ impl Counters {
         }
     }
 
-    /// A packet that ends here: charged to where it came in and to the VRF it was in.
-    pub(crate) fn dropped(&self, vif: VifId, vrf: VrfId, reason: DropReason) {
+    /// Packets that end here: charged to where they came in and to the VRF they were in.
+    pub(crate) fn dropped(&self, vif: VifId, vrf: VrfId, reason: DropReason, packets: u64) {
         let vif = self.vifs.get(vif.index()).and_then(|page| page.drops.get(reason.index()));
         let vrf = self.vrfs.get(vrf.index()).and_then(|page| page.drops.get(reason.index()));
         for counter in [vif, vrf, self.drops.get(reason.index())].into_iter().flatten() {
-            counter.add(1);
+            counter.add(packets);
         }
     }
 
@@ -482,7 +482,7 @@ mod tests {
             page.sent(VifId(3), 1, 60);
             page.send_error(VifId(3));
             page.receive_error(VifId(3));
-            page.dropped(VifId(3), VrfId(2), DropReason::Discard);
+            page.dropped(VifId(3), VrfId(2), DropReason::Discard, 1);
         }
         let twice = VifStatistics {
             rx_packets: 4,
@@ -494,14 +494,14 @@ mod tests {
         };
         assert_eq!(reader.vif(VifId(3)), twice);
         assert_eq!(reader.vif_on(1, VifId(3)).rx_packets, 2);
-        assert_eq!(reader.vif_drops(VifId(3)).get(DropReason::Discard), 2);
+        assert_eq!(reader.vif_drops(VifId(3)).get(DropReason::Discard, 1), 2);
         assert_eq!(reader.vrf_drops(VrfId(2)).total(), 2);
         assert_eq!(reader.drops_on(0).total(), 1);
         reader.clear_vif(VifId(3));
         assert_eq!(reader.vif(VifId(3)), VifStatistics::default());
         assert_eq!((reader.vif_drops(VifId(3)).total(), reader.drops().total()), (0, 2));
         reader.clear_drops();
-        pages.iter().for_each(|page| page.dropped(VifId(3), VrfId(2), DropReason::Discard));
+        pages.iter().for_each(|page| page.dropped(VifId(3), VrfId(2), DropReason::Discard, 1));
         assert_eq!(reader.drops().total(), 2);
         assert_eq!(reader.vrf_drops(VrfId(2)).total(), 4);
         assert_eq!(reader.vif_drops(VifId(3)).total(), 2);
@@ -511,9 +511,9 @@ mod tests {
     fn ids_beyond_the_tables_are_ignored() {
         let page = Counters::new();
         page.received(VifId(u16::MAX), 1, 1);
-        page.dropped(VifId(u16::MAX), VrfId(u16::MAX), DropReason::Misc);
+        page.dropped(VifId(u16::MAX), VrfId(u16::MAX), DropReason::Misc, 1);
         let reader = CounterReader::new([page]);
         assert_eq!(reader.vif(VifId(u16::MAX)), VifStatistics::default());
-        assert_eq!(reader.drops().get(DropReason::Misc), 1);
+        assert_eq!(reader.drops().get(DropReason::Misc, 1), 1);
     }
 }

@@ -141,15 +141,18 @@ impl DropLog {
             ids | u64::from(drop.reason as u8),
             u64::from(drop.next_hop.0) << 32 | u64::from(length) << 16 | kept.len() as u64,
         ];
-        let data = kept.chunks(size_of::<u64>()).map(|chunk| {
-            let mut word = [0; size_of::<u64>()];
-            if let Some(front) = word.get_mut(..chunk.len()) {
-                front.copy_from_slice(chunk);
-            }
-            u64::from_ne_bytes(word)
-        });
-        for (place, word) in slot.words.iter().zip(facts.into_iter().chain(data)) {
+        let (front, data) = slot.words.split_at(FACTS);
+        for (place, word) in front.iter().zip(facts) {
             place.store(word, Ordering::Relaxed);
+        }
+        let (whole, rest) = kept.as_chunks();
+        for (place, chunk) in data.iter().zip(whole) {
+            place.store(u64::from_ne_bytes(*chunk), Ordering::Relaxed);
+        }
+        if let Some(place) = data.get(whole.len()) {
+            let mut last = [0; size_of::<u64>()];
+            last.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
+            place.store(u64::from_ne_bytes(last), Ordering::Relaxed);
         }
         slot.sequence.store(number.wrapping_mul(2).wrapping_add(2), Ordering::Release);
         self.written.store(number.wrapping_add(1), Ordering::Release);

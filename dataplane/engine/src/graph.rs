@@ -94,25 +94,43 @@ impl Cx<'_> {
     /// Ends a packet: counts it where it came in and in its VRF, logs it, and gives the frame back.
     pub(crate) fn drop_frame(
         &mut self,
-        mut frame: Frame,
-        (vif, vrf, next_hop): (VifId, VrfId, NhId),
+        frame: Frame,
+        from: (VifId, VrfId, NhId),
         reason: DropReason,
     ) {
-        self.counters.dropped(vif, vrf, reason);
-        // What was taken off in front is of interest, too; the tag of a sub-interface was overwritten.
-        if self.fib.vif(vif).is_none_or(|vif| vif.kind != VifKind::VirtualVlan) {
+        self.counters.dropped(from.0, from.1, reason, 1);
+        self.end_frame(frame, from, reason, self.is_whole(from.0));
+    }
+
+    /// The same without counting; whether [whole](Cx::is_whole) was asked before.
+    #[inline]
+    pub(crate) fn end_frame(
+        &mut self,
+        mut frame: Frame,
+        from: (VifId, VrfId, NhId),
+        reason: DropReason,
+        is_whole: bool,
+    ) {
+        // What was taken off in front is of interest, too.
+        if is_whole {
             frame.rewind();
         }
-        self.log_drop(&frame, (vif, vrf, next_hop), reason);
+        self.log_drop(&frame, from, reason);
         self.pool.give(frame);
+    }
+
+    /// Whether what was taken off packets of this interface is still there: the tag of a sub-interface was overwritten.
+    pub(crate) fn is_whole(&self, vif: VifId) -> bool {
+        self.fib.vif(vif).is_none_or(|vif| vif.kind != VifKind::VirtualVlan)
     }
 
     /// The same for a packet that has no frame of its own, or not yet: `frame` shows what it was part of.
     pub(crate) fn drop_part(&self, frame: &Frame, (vif, vrf): (VifId, VrfId), reason: DropReason) {
-        self.counters.dropped(vif, vrf, reason);
+        self.counters.dropped(vif, vrf, reason, 1);
         self.log_drop(frame, (vif, vrf, NhId(0)), reason);
     }
 
+    #[inline]
     fn log_drop(
         &self,
         frame: &Frame,

@@ -29,7 +29,7 @@ pub(crate) struct Meta {
     /// The next hop it was given to last.
     pub(crate) nh: NhId,
     /// Label or VNI to leave with; [`NO_LABEL`] for none, which saves a word.
-    label: u32,
+    label: OutLabel,
     /// Its flow, once that is known.
     pub(crate) flow: Option<FlowId>,
     /// The VRF it is being forwarded in (`dvrf`).
@@ -90,8 +90,27 @@ pub(crate) struct Meta {
     pub(crate) trap: Trap,
 }
 
-/// No label: they have 20 bits, VNIs 24.
-const NO_LABEL: u32 = u32::MAX;
+/// The label or VNI that a packet leaves with, or none, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutLabel(u32);
+
+impl OutLabel {
+    /// Neither: labels have 20 bits, VNIs 24.
+    pub(crate) const NONE: OutLabel = OutLabel(u32::MAX);
+
+    /// The word: of none, a number that is neither a label nor a VNI.
+    #[inline]
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl From<Option<u32>> for OutLabel {
+    #[inline]
+    fn from(label: Option<u32>) -> OutLabel {
+        label.map_or(OutLabel::NONE, OutLabel)
+    }
+}
 
 /// Why a packet goes to the agent: the command of the agent header and its parameter (reference dataplane.md section 19).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,7 +346,7 @@ impl Meta {
             rx_kind: VifKind::Virtual,
             vrf: VrfId(0),
             nh: NhId(0),
-            label: NO_LABEL,
+            label: OutLabel::NONE,
             flow: None,
             tx_vif: VifId(0),
             protocol: Protocol::Other,
@@ -363,7 +382,7 @@ impl Meta {
         self.rx_vif = rx_vif;
         self.vrf = VrfId(0);
         self.nh = NhId(0);
-        self.label = NO_LABEL;
+        self.label = OutLabel::NONE;
         self.flow = None;
         self.protocol = Protocol::Other;
         self.network = 0;
@@ -377,16 +396,16 @@ impl Meta {
         self.spread = spread;
     }
 
-    /// Label or VNI to leave with, if any.
+    /// Label or VNI to leave with.
     #[inline]
-    pub(crate) fn label(&self) -> Option<u32> {
-        (self.label != NO_LABEL).then_some(self.label)
+    pub(crate) fn label(&self) -> OutLabel {
+        self.label
     }
 
     /// It leaves with this label or VNI, or with none.
     #[inline]
-    pub(crate) fn set_label(&mut self, label: Option<u32>) {
-        self.label = label.unwrap_or(NO_LABEL);
+    pub(crate) fn set_label(&mut self, label: impl Into<OutLabel>) {
+        self.label = label.into();
     }
 
     /// Came in through a workload's port.

@@ -13,7 +13,7 @@ use crate::{Burst, Frame, FramePool, NoRoom, Port, PortInfo, frame::Snapshot};
 /// The packet path changes packets in place (headers pushed and pulled, TTL lowered), so each
 /// frame is put back before it is offered: first byte, length, and the first
 /// [`Snapshot::HEAD`] bytes. Nothing else is copied. Frames that a worker drops go to its pool
-/// and are not offered again.
+/// and are fetched from there when no others are left.
 #[derive(Debug)]
 pub struct ReplayPort {
     name: String,
@@ -77,6 +77,19 @@ impl Wheel {
         self.ready.push_back(frame);
         Ok(())
     }
+
+    /// Takes frames of its own back that were dropped: at most `count`.
+    fn fetch(&mut self, pool: &mut FramePool, count: usize) {
+        let mut others = Burst::new();
+        while self.ready.len() < count && !others.is_full() {
+            let Some(frame) = pool.take() else { break };
+            match self.originals.get(frame.chunk_index()) {
+                Some(Some(_)) => self.ready.push_back(frame),
+                _ => others.push(frame),
+            }
+        }
+        others.drain(..).for_each(|frame| pool.give(frame));
+    }
 }
 
 impl Port for ReplayPort {
@@ -84,8 +97,11 @@ impl Port for ReplayPort {
         &self.name
     }
 
-    fn receive(&mut self, _pool: &mut FramePool, burst: &mut Burst) -> usize {
+    fn receive(&mut self, pool: &mut FramePool, burst: &mut Burst) -> usize {
         let wheel = &mut *lock(&self.wheel);
+        if wheel.ready.is_empty() {
+            wheel.fetch(pool, burst.remaining_capacity());
+        }
         let count = wheel.ready.len().min(burst.remaining_capacity());
         for mut frame in wheel.ready.drain(..count) {
             if let Some(Some(original)) = wheel.originals.get(frame.chunk_index()) {
@@ -133,6 +149,24 @@ fn lock(wheel: &Mutex<Wheel>) -> MutexGuard<'_, Wheel> {
 mod tests {
     use super::*;
     use crate::{FramePools, Memory};
+
+    #[test]
+    fn dropped_packets_come_round_again() {
+        let pools = FramePools::new(Memory::new(64, 2048, "port-test").unwrap(), 1);
+        let mut pool = pools.pool();
+        let mut source = ReplayPort::new("source", &mut pool, &[vec![7; 60], vec![8; 61]]).unwrap();
+        for _ in 0..3 {
+            let mut burst = Burst::new();
+            assert_eq!(source.receive(&mut pool, &mut burst), 2);
+            let mut lengths: Vec<usize> = burst.iter().map(Frame::len).collect();
+            lengths.sort_unstable();
+            assert_eq!(lengths, [60, 61]);
+            burst.drain(..).for_each(|frame| pool.give(frame));
+        }
+        source.close(&mut pool);
+        drop(pool);
+        assert_eq!(pools.free_frames(), 64);
+    }
 
     #[test]
     fn a_replayed_packet_is_the_same_in_every_round() {

@@ -1,7 +1,7 @@
 //! Words that threads share: a mapping of zeroes, read and written as atomics.
 //!
 //! [`Words::shared`] lies in a memfd, so that another process can map the same words; [`Words::private`] does not, and
-//! gets huge pages more easily. Pages are populated when first touched.
+//! gets huge pages more easily. Pages are populated when first touched, or all [at once](Words::populate).
 
 use std::io;
 use std::ops::Deref;
@@ -56,6 +56,14 @@ impl Words {
         // Without transparent huge pages the answer is an error we can live with.
         let _ = unsafe { madvise(base.as_ptr().cast(), length, Advice::LinuxHugepage) };
         Ok(Words { base, count, length, fd: None, pages: Pages::Normal })
+    }
+
+    /// Has the kernel provide all pages now, so that nobody waits for one later. One that cannot (before Linux 5.14) leaves
+    /// them to their first touch.
+    pub fn populate(&self) {
+        // SAFETY: the range is this mapping; the advice does not change its content.
+        let _ =
+            unsafe { madvise(self.base.as_ptr().cast(), self.length, Advice::LinuxPopulateWrite) };
     }
 
     /// Which pages it got.

@@ -100,6 +100,7 @@ impl FlowSlab {
         }
         // Slot 0 is never used.
         let words = Words::shared((sessions as usize + 1) * SLOT, "vrouter-flows")?;
+        words.populate();
         Ok(FlowSlab { words, sessions })
     }
 

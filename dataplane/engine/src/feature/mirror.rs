@@ -102,7 +102,7 @@ fn send(cx: &mut Cx<'_>, frame: &Frame, meta: Meta, in_front: &[u8], next: Next)
     if let Err(lost) = sent {
         // Made and lost: the sums stay right.
         cx.counters.spawned();
-        cx.counters.dropped(from.0, from.1, DropReason::CloneFail);
+        cx.counters.dropped(from.0, from.1, DropReason::CloneFail, 1);
         lost.into_iter().for_each(|frame| cx.pool.give(frame));
     }
 }

@@ -10,7 +10,7 @@ use super::control;
 use super::flood::put_control_word;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::learn::{self, key};
-use crate::packet::{Cast, Hop, Layer, Marks, Outer, Packet, Protocol};
+use crate::packet::{Cast, Hop, Layer, Marks, OutLabel, Outer, Packet, Protocol};
 use crate::storm::Storm;
 use crate::vrf_counts::VrfCount;
 
@@ -28,7 +28,7 @@ pub(crate) struct Bridge {
 struct Station {
     key: u64,
     nh: NhId,
-    label: Option<u32>,
+    label: OutLabel,
     way: Way,
     slot: Option<BridgeSlot>,
 }
@@ -48,7 +48,7 @@ impl Default for Station {
     /// None: no station has a group's address.
     fn default() -> Station {
         let key = key(VrfId(0), Mac::BROADCAST);
-        Station { key, nh: NhId(0), label: None, way: Way::NextHop, slot: None }
+        Station { key, nh: NhId(0), label: OutLabel::NONE, way: Way::NextHop, slot: None }
     }
 }
 
@@ -90,7 +90,7 @@ impl Node for Bridge {
             }
         }
         self.packets += 1;
-        if self.last.way == Way::Router && packet.meta.marks.contains(Marks::ROUTED) {
+        if packet.meta.marks.contains(Marks::ROUTED) && self.last.way == Way::Router {
             return routed(packet);
         }
         packet.meta.nh = self.last.nh;
@@ -143,7 +143,8 @@ fn look_up(cx: &Cx<'_>, vrf: VrfId, mac: Mac) -> Option<Station> {
         _ if hit.flags.contains(BridgeFlags::L2_CONTROL_DATA) => Way::ControlWord,
         _ => Way::NextHop,
     };
-    Some(Station { key: key(vrf, mac), nh: hit.nh, label: hit.label, way, slot: Some(hit.slot) })
+    let (label, slot) = (hit.label.into(), Some(hit.slot));
+    Some(Station { key: key(vrf, mac), nh: hit.nh, label, way, slot })
 }
 
 #[cold]

@@ -1,14 +1,32 @@
 //! End: count the reason, log the packet, give the frame back.
 
 use port::Frame;
-use tables::DropReason;
+use tables::{DropReason, VifId, VrfId};
 
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::Meta;
 
-/// Has no state.
+/// Packets in a row that are charged alike are counted together.
 #[derive(Default)]
-pub(crate) struct Drop;
+pub(crate) struct Drop {
+    run: Option<Run>,
+}
+
+struct Run {
+    of: (VifId, VrfId, DropReason),
+    packets: u64,
+    /// See [`Cx::is_whole`].
+    is_whole: bool,
+}
+
+impl Drop {
+    /// Counts the run that ends.
+    fn count(&mut self, cx: &Cx<'_>) {
+        if let Some(Run { of: (vif, vrf, reason), packets, .. }) = self.run.take() {
+            cx.counters.dropped(vif, vrf, reason, packets);
+        }
+    }
+}
 
 impl End for Drop {
     const ID: NodeId = NodeId::Drop;
@@ -19,7 +37,24 @@ impl End for Drop {
         frame: Frame,
         meta: &Meta,
     ) -> Result<(), (Frame, DropReason)> {
-        cx.drop_frame(frame, (meta.rx_vif, meta.vrf, meta.nh), meta.reason);
+        let of = (meta.rx_vif, meta.vrf, meta.reason);
+        let is_whole = match &mut self.run {
+            Some(run) if run.of == of => {
+                run.packets += 1;
+                run.is_whole
+            }
+            _ => {
+                self.count(cx);
+                let is_whole = cx.is_whole(meta.rx_vif);
+                self.run = Some(Run { of, packets: 1, is_whole });
+                is_whole
+            }
+        };
+        cx.end_frame(frame, (meta.rx_vif, meta.vrf, meta.nh), meta.reason, is_whole);
         Ok(())
+    }
+
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        self.count(cx);
     }
 }

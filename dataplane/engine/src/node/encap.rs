@@ -11,7 +11,7 @@ use crate::feature::marking;
 use crate::flow_hash::{entropy_port, flow_hash};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::mss;
-use crate::packet::{Addresses, Layer, Marks, Outer, Packet, Protocol};
+use crate::packet::{Addresses, Layer, Marks, OutLabel, Outer, Packet, Protocol};
 use crate::segment;
 
 /// Remembers the uplink, and counts ids for outer headers whose payload has none to copy.
@@ -189,8 +189,12 @@ fn otherwise(fib: &Fib, packet: &mut Packet<'_>, decided: Next) -> Next {
     }
     let meta = &mut *packet.meta;
     let hit = match (meta.layer, meta.label(), meta.addresses) {
-        (Layer::L3, None, Addresses::V4 { destination, .. }) => fib.route(meta.vrf, destination),
-        (Layer::L3, None, Addresses::V6 { destination, .. }) => fib.route(meta.vrf, destination),
+        (Layer::L3, OutLabel::NONE, Addresses::V4 { destination, .. }) => {
+            fib.route(meta.vrf, destination)
+        }
+        (Layer::L3, OutLabel::NONE, Addresses::V6 { destination, .. }) => {
+            fib.route(meta.vrf, destination)
+        }
         _ => return Next::Drop(DropReason::InvalidLabel),
     };
     if hit.label.is_none() {
@@ -250,7 +254,7 @@ impl Payload for MplsOverUdp {
 
     #[inline]
     fn shim(packet: &Packet<'_>) -> Result<Mpls, DropReason> {
-        let label = packet.meta.label().ok_or(DropReason::InvalidLabel)?;
+        let label = packet.meta.label().number();
         let label = Label::try_from(label).map_err(|_| DropReason::InvalidLabel)?;
         Ok(Mpls::bottom(label, if packet.meta.ttl == 0 { 64 } else { packet.meta.ttl }))
     }
@@ -306,7 +310,7 @@ impl Payload for VxlanOverUdp {
 
     #[inline]
     fn shim(packet: &Packet<'_>) -> Result<Vxlan, DropReason> {
-        let vni = packet.meta.label().ok_or(DropReason::InvalidLabel)?;
+        let vni = packet.meta.label().number();
         let vni = Vni::try_from(vni).map_err(|_| DropReason::InvalidLabel)?;
         Ok(Vxlan::new(vni))
     }

@@ -303,7 +303,7 @@ fn push_edge_block(
     endpoints: &Endpoints,
     hash: u32,
 ) -> Result<(), DropReason> {
-    let vni = copy.meta.label().and_then(|vni| Vni::try_from(vni).ok());
+    let vni = Vni::try_from(copy.meta.label().number()).ok();
     let vxlan = Vxlan::new(vni.ok_or(DropReason::InvalidLabel)?);
     let length = u16::try_from(EDGE_BLOCK + copy.frame.len()).map_err(|_| DropReason::Push)?;
     let (source, destination) = match *endpoints {

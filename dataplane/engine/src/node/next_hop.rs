@@ -30,7 +30,7 @@ pub(crate) struct NextHop {
     /// The next hop and the VRF in one word; no next hop has the default's.
     run: RunKey,
     packets: u64,
-    /// It is a tunnel.
+    /// It is a tunnel, for whose packets no flow is looked up.
     tunnel: bool,
     /// What it delivers has its flow looked up first.
     policy: bool,
@@ -95,13 +95,14 @@ impl Node for NextHop {
         if key != self.run {
             self.turn_to(cx, key, id);
         }
+        if self.tunnel {
+            self.packets += 1;
+            return into_tunnel(packet);
+        }
         if self.policy && asks_flow(packet.meta) {
             return Next::Flow;
         }
         self.packets += 1;
-        if self.tunnel {
-            return into_tunnel(packet);
-        }
         match cx.fib.next_hop(id) {
             FibNextHop::Encap { vif, rewrite, family, leaf } => {
                 let to = self.delivery(cx, *vif);
@@ -125,9 +126,9 @@ impl NextHop {
         self.count(cx);
         self.run = key;
         let entry = cx.fib.next_hop_entry(nh);
-        self.tunnel = matches!(entry.hop, FibNextHop::Tunnel(_));
         let asks = entry.flags.0 & (NhFlags::POLICY.0 | NhFlags::FLOW_LOOKUP.0) != 0;
         self.policy = asks && cx.flows.is_some();
+        self.tunnel = !self.policy && matches!(entry.hop, FibNextHop::Tunnel(_));
     }
 
     #[inline(never)]
@@ -228,17 +229,17 @@ fn other_than_delivery(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &FibNextHop) -
         }
         FibNextHop::Receive { vif } => receive_packet(cx, packet, *vif),
         FibNextHop::Discard => Next::Drop(DropReason::Discard),
-        // Tunnel and Encap are not brought here.
-        FibNextHop::Invalid | FibNextHop::Tunnel(_) | FibNextHop::Encap { .. } => {
-            Next::Drop(DropReason::InvalidNh)
-        }
+        // Encap is not brought here.
+        FibNextHop::Invalid | FibNextHop::Encap { .. } => Next::Drop(DropReason::InvalidNh),
         FibNextHop::Agent => {
             let trap = control::agent_trap(packet);
             packet.punt(trap)
         }
         FibNextHop::Resolve => packet.punt(Trap::Resolve),
         FibNextHop::Flood(_) => Next::Flood,
-        FibNextHop::SpecialTunnel(_) | FibNextHop::UdpTunnel(_) => into_tunnel(packet),
+        FibNextHop::Tunnel(_) | FibNextHop::SpecialTunnel(_) | FibNextHop::UdpTunnel(_) => {
+            into_tunnel(packet)
+        }
         FibNextHop::EncapGroup { vif } => {
             deliver_to_group(cx, packet, *vif).unwrap_or_else(|other| other)
         }

@@ -7,21 +7,40 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 use port::BURST;
-use tables::{DropReason, RouteHit, VrfId};
+use tables::{DropReason, NhId, RouteHit, VrfId};
 
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Addresses, Hop, Layer, Meta, Packet};
+use crate::packet::{Addresses, Hop, Layer, Meta, OutLabel, Packet};
 
 /// IPv4 is looked up for all packets of a burst together, so that the table's loads overlap; a run of packets to one
 /// destination is one key. IPv6 remembers the last destination.
 pub(crate) struct Route {
     keys: ArrayVec<(VrfId, Ipv4Addr), BURST>,
     hits: [RouteHit; BURST],
+    /// What packets need of them.
+    targets: ArrayVec<Target, BURST>,
     /// Which packets, the next one first, start a new key.
     starts: u64,
     /// How many keys were started.
     started: usize,
-    last6: Option<(VrfId, Ipv6Addr, RouteHit)>,
+    last6: Option<(VrfId, Ipv6Addr, Target)>,
+}
+
+#[derive(Clone, Copy)]
+struct Target {
+    nh: NhId,
+    label: OutLabel,
+}
+
+impl Target {
+    const MISS: Target = Target { nh: RouteHit::MISS.nh, label: OutLabel::NONE };
+}
+
+impl From<&RouteHit> for Target {
+    #[inline]
+    fn from(hit: &RouteHit) -> Target {
+        Target { nh: hit.nh, label: hit.label.into() }
+    }
 }
 
 impl Default for Route {
@@ -29,6 +48,7 @@ impl Default for Route {
         Route {
             keys: ArrayVec::new(),
             hits: [RouteHit::MISS; BURST],
+            targets: ArrayVec::new(),
             starts: 0,
             started: 0,
             last6: None,
@@ -62,15 +82,17 @@ impl Node for Route {
             bit <<= 1;
         }
         cx.fib.route_burst(&self.keys, &mut self.hits);
+        self.targets.clear();
         for hit in self.hits.iter().take(self.keys.len()) {
             cx.prefetch_next_hop(hit.nh);
+            self.targets.push(hit.into());
         }
     }
 
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let meta = &mut *packet.meta;
-        let hit = match meta.addresses {
+        let target = match meta.addresses {
             Addresses::V4 { .. } => self.inet(),
             Addresses::V6 { destination, .. } => self.inet6(cx, meta.vrf, destination),
             Addresses::None | Addresses::Hashed(_) => {
@@ -82,8 +104,8 @@ impl Node for Route {
         }
         meta.layer = Layer::L3;
         meta.hop = Hop::Due;
-        meta.nh = hit.nh;
-        meta.set_label(hit.label);
+        meta.nh = target.nh;
+        meta.set_label(target.label);
         Next::NextHop
     }
 }
@@ -91,20 +113,20 @@ impl Node for Route {
 impl Route {
     /// The packets come in the order in which they were gathered.
     #[inline]
-    fn inet(&mut self) -> RouteHit {
+    fn inet(&mut self) -> Target {
         self.started += usize::from(self.starts & 1 != 0);
         self.starts >>= 1;
-        self.hits.get(self.started.wrapping_sub(1)).copied().unwrap_or(RouteHit::MISS)
+        self.targets.get(self.started.wrapping_sub(1)).copied().unwrap_or(Target::MISS)
     }
 
     #[inline]
-    fn inet6(&mut self, cx: &Cx<'_>, vrf: VrfId, address: Ipv6Addr) -> RouteHit {
+    fn inet6(&mut self, cx: &Cx<'_>, vrf: VrfId, address: Ipv6Addr) -> Target {
         match self.last6 {
-            Some((last_vrf, last, hit)) if last == address && last_vrf == vrf => hit,
+            Some((last_vrf, last, target)) if last == address && last_vrf == vrf => target,
             _ => {
-                let hit = cx.fib.route(vrf, address);
-                self.last6 = Some((vrf, address, hit));
-                hit
+                let target = Target::from(&cx.fib.route(vrf, address));
+                self.last6 = Some((vrf, address, target));
+                target
             }
         }
     }
