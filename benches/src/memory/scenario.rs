@@ -154,7 +154,7 @@ impl Scenario {
             next_hop(RECEIVE, NhFamily::Inet, NextHopKind::Receive(FABRIC)),
             next_hop(L2_RECEIVE, NhFamily::Inet, NextHopKind::L2Receive),
             next_hop(TUNNEL, NhFamily::Inet, tunnel(encap)),
-            self.to_workload(),
+            self.workload_hop(),
             next_hop(TO_NEIGHBOR, NhFamily::Inet, to(NEIGHBOR)),
             next_hop(TRANSLATE, NhFamily::Bridge, NextHopKind::Translate(RED)),
             bridge(Mac::GATEWAY),
@@ -199,7 +199,7 @@ impl Scenario {
         }
     }
 
-    fn to_workload(&self) -> Object {
+    fn workload_hop(&self) -> Object {
         match next_hop(TO_WORKLOAD, NhFamily::Inet, to(WORKLOAD)) {
             Object::NextHop(hop) if self.policy != Policy::None => {
                 Object::NextHop(NextHop { flags: hop.flags.with(NhFlags::POLICY), ..hop })
