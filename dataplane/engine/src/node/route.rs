@@ -21,8 +21,9 @@ pub(crate) struct Route {
     targets: ArrayVec<Target, BURST>,
     /// Which packets, the next one first, start a new key.
     starts: u64,
-    /// How many keys were started.
+    /// How many keys were started, and what the last of them found.
     started: usize,
+    current: Target,
     last6: Option<(VrfId, Ipv6Addr, Target)>,
 }
 
@@ -51,6 +52,7 @@ impl Default for Route {
             targets: ArrayVec::new(),
             starts: 0,
             started: 0,
+            current: Target::MISS,
             last6: None,
         }
     }
@@ -68,15 +70,16 @@ impl Node for Route {
     fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta>) {
         self.keys.clear();
         (self.starts, self.started) = (0, 0);
-        let (mut bit, mut last) = (1u64, None);
+        // No key's word.
+        let (mut bit, mut last) = (1u64, u64::MAX);
         for meta in metas {
             let Addresses::V4 { destination, .. } = meta.addresses else { continue };
-            let key = (meta.vrf, destination);
-            if last != Some(key) {
-                last = Some(key);
+            let word = u64::from(meta.vrf.0) << 32 | u64::from(destination.to_bits());
+            if last != word {
+                last = word;
                 self.starts |= bit;
                 // No more packets than a burst has.
-                let gathered = self.keys.try_push(key);
+                let gathered = self.keys.try_push((meta.vrf, destination));
                 debug_assert!(gathered.is_ok());
             }
             bit <<= 1;
@@ -114,9 +117,12 @@ impl Route {
     /// The packets come in the order in which they were gathered.
     #[inline]
     fn inet(&mut self) -> Target {
-        self.started += usize::from(self.starts & 1 != 0);
+        if self.starts & 1 != 0 {
+            self.current = self.targets.get(self.started).copied().unwrap_or(Target::MISS);
+            self.started += 1;
+        }
         self.starts >>= 1;
-        self.targets.get(self.started.wrapping_sub(1)).copied().unwrap_or(Target::MISS)
+        self.current
     }
 
     #[inline]
