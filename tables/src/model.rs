@@ -464,6 +464,11 @@ impl Model {
         self.store.rule_sets.get(&id).map(|entry| &entry.value)
     }
 
+    /// All of them, by id.
+    pub fn rule_sets(&self) -> impl Iterator<Item = &RuleSet> {
+        self.store.rule_sets.values().map(|entry| &entry.value)
+    }
+
     /// What routes are to policy.
     pub fn identity(&self, id: IdentityId) -> Option<&Identity> {
         self.store.identities.get(&id).map(|entry| &entry.value)

@@ -77,6 +77,33 @@ fn a_slot_is_free_only_when_nobody_holds_its_session() {
 }
 
 #[test]
+fn a_copy_of_a_session_is_like_it_and_leaves_it_alone() {
+    let sessions = Sessions::new(4, 1, 1).unwrap();
+    let mut slots = FreeSlots::default();
+    let id = sessions.create(0, &mut slots, &quota(None), &session(5)).unwrap();
+    let flow = sessions.flow(id).unwrap();
+    flow.set_target(NhId(21), Some(300));
+    flow.set_ecmp(Some(2));
+    flow.count(60, 99);
+    let copies = sessions.like(8).unwrap();
+    assert_eq!(copies.of_vif(VifId(3)), 2);
+    assert_eq!(copies.pack(&key(5)).hash(), sessions.pack(&key(5)).hash());
+    let copy = copies.copy(&sessions, id.other(), &mut FreeSlots::default()).unwrap();
+    assert_eq!(copies.find(&copies.pack(&key(5))), Some(copy));
+    let (like, found) = (copies.flow(copy).unwrap(), copies.session(copy).unwrap());
+    assert_eq!((like.target(), like.counts(), like.seen()), ((NhId(21), Some(300)), (1, 60), 99));
+    assert_eq!(like.state().ecmp(), Some(2));
+    assert_eq!(found.rules(), (RuleId(1 << 100 | 7), RuleId(9)));
+    assert_eq!(copies.of_vif(VifId(3)), 2, "it was counted");
+    like.count(60, 100);
+    copies.end(copy, 0);
+    copies.let_go(copy);
+    assert_eq!(copies.of_vif(VifId(3)), 0);
+    assert_eq!((flow.counts(), sessions.of_vif(VifId(3))), ((1, 60), 2));
+    assert_eq!(sessions.find(&sessions.pack(&key(5))), Some(id));
+}
+
+#[test]
 fn quotas_are_exact() {
     let sessions = Sessions::new(10, 1, 1).unwrap();
     let mut slots = FreeSlots::default();

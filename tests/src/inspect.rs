@@ -118,14 +118,21 @@ impl Node {
             .is_ok_and(|text| text.contains("Type:Tunnel") && text.contains(encapsulation.flag()))
     }
 
+    /// The index of a workload's interface.
+    ///
+    /// # Errors
+    /// When the workload has no interface here.
+    pub fn vif_of(&self, vni: &str, address: &str) -> Result<u32> {
+        let next_hop = self.next_hop(self.route(self.vrf_of_vni(vni)?, address)?.next_hop)?;
+        value_after(&next_hop, "Oif:").with_context(|| format!("no interface: {next_hop}"))
+    }
+
     /// The kernel device at the node's end of a workload: the `OS:` name of its vif.
     ///
     /// # Errors
     /// When the workload has no interface here.
     pub fn device_of(&self, vni: &str, address: &str) -> Result<String> {
-        let next_hop = self.next_hop(self.route(self.vrf_of_vni(vni)?, address)?.next_hop)?;
-        let vif =
-            value_after(&next_hop, "Oif:").with_context(|| format!("no interface: {next_hop}"))?;
+        let vif = self.vif_of(vni, address)?;
         let text = self.ask("vif", &["--get", &vif.to_string()])?;
         let name = text.split_once("OS: ").and_then(|(_, rest)| rest.split_whitespace().next());
         name.map(str::to_owned).with_context(|| format!("no device: {text}"))

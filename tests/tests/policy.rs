@@ -133,6 +133,69 @@ fn policy_is_applied_changed_and_removed_with_two_workers() -> Result<()> {
 }
 
 #[test]
+fn explain_says_what_packets_do_and_trace_follows_them() -> Result<()> {
+    let Some(mut site) = site("explain", 2)? else { return Ok(()) };
+    let _server = serve(&site, "blue-b", &[80])?;
+    site.set_policy(&["red", "blue"], &["web"], &web(80))?;
+    let red = site.workload("red-a")?;
+    within_a_second("port 80", || connects(red, BLUE_ADDRESS, 80))?;
+    let node = &site.nodes[0];
+    let vif = node.vif_of(lab::RED_VNI, A_ADDRESS)?.to_string();
+    let ask = |port: &str| {
+        let to = ["--dst", BLUE_ADDRESS, "--proto", "tcp", "--dport", port];
+        node.ask("vrouter", &[&["explain", "--vif", &vif][..], &to].concat())
+    };
+    let sessions = || node.ask("flow", &["-l"]).map(|list| list.matches("Action:").count());
+    let before = (sessions()?, node.drops()?);
+    let allowed = ask("80")?;
+    let sayings = [
+        "would begin a session",
+        "network policy: rule ",
+        "MPLS over UDP tunnel",
+        "=> sent by vif0/0",
+    ];
+    for words in sayings {
+        ensure!(allowed.contains(words), "`{words}` is missing: {allowed}");
+    }
+    let denied = ask("81")?;
+    let sayings = [
+        "no rule allows it",
+        "denied by the policy of the network it comes from",
+        "=> dropped: Flow Action Drop",
+    ];
+    for words in sayings {
+        ensure!(denied.contains(words), "`{words}` is missing: {denied}");
+    }
+    ensure!((sessions()?, node.drops()?) == before, "something has changed");
+
+    // What it says is what happens: the real packet is followed from workload to uplink, and on the other node on from
+    // there.
+    let trace = |index: usize, vif: &str| -> Result<(lab::Background, PathBuf)> {
+        let log = site.file(index, "trace.log");
+        let directory = site.nodes[index].directory().display().to_string();
+        let to = ["--dst", BLUE_ADDRESS, "--proto", "tcp", "--dport", "80"];
+        let wanted = ["trace", "--sock-dir", &directory, "--vif", vif];
+        let all = [&wanted[..], &to].concat();
+        Ok((lab::Background::start(lab::tool("vrouter"), &all, &log)?, log))
+    };
+    let (mut here, at_here) = trace(0, &vif)?;
+    let (mut there, at_there) = trace(1, "0")?;
+    eventually("a packet to be followed", Duration::from_secs(8), || {
+        connects(red, BLUE_ADDRESS, 80);
+        !here.running() && !there.running()
+    })?;
+    let (here, there) = (std::fs::read_to_string(at_here)?, std::fs::read_to_string(at_there)?);
+    ensure!(here.contains("of session ") && here.contains("=> sent by vif0/0"), "{here}");
+    ensure!(
+        there.contains("MPLS over UDP, label ") && there.contains("=> sent by vif0/"),
+        "{there}"
+    );
+    let none = node.ask("vrouter", &["trace", "--dst", "203.0.113.77", "--seconds", "1"]);
+    ensure!(none.is_err(), "nothing goes there: {none:?}");
+    Ok(())
+}
+
+#[test]
 fn h26_a_running_connection_ends_with_its_permission_and_another_goes_on() -> Result<()> {
     let Some(mut site) = site("revoke", 1)? else { return Ok(()) };
     let both = "\n[[policy]]\nname = \"web\"\nrules = [{ action = \"pass\", protocol = \"tcp\", source = \"red\", \

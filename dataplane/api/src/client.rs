@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tables::{Epoch, Op};
+use tables::{Epoch, Op, VifId};
 
 use crate::codec::{CodecError, Decoder, encode};
 use crate::error::ApiError;
@@ -14,7 +14,8 @@ use crate::message::{
     Transaction, VERSIONS,
 };
 use crate::row::{
-    Description, DropStats, FlowTableInfo, MemoryStats, ProcessInfo, RouteChange, VrouterInfo,
+    Description, DropStats, Explanation, FlowTableInfo, MemoryStats, PacketFilter, ProcessInfo,
+    RouteChange, VrouterInfo,
 };
 
 /// The socket's name in its directory.
@@ -317,6 +318,37 @@ impl Client {
         match self.call(&Request::FlushFlows)? {
             Reply::FlowTable(info) => Ok(info),
             other => Err(unexpected(&other, "flow table")),
+        }
+    }
+
+    /// What would become of a packet that came in at an interface.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn explain(&mut self, vif: VifId, packet: Vec<u8>) -> Result<Explanation, ClientError> {
+        match self.call(&Request::Explain { vif, packet })? {
+            Reply::Explanation(explanation) => Ok(explanation),
+            other => Err(unexpected(&other, "explanation")),
+        }
+    }
+
+    /// Follows the next real packets that match; waits until there are so many, or so many seconds.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn trace(
+        &mut self,
+        filter: PacketFilter,
+        count: u32,
+        seconds: u32,
+    ) -> Result<Explanation, ClientError> {
+        let usual = self.timeout;
+        self.set_timeout(usual + Duration::from_secs(seconds.into()))?;
+        let reply = self.call(&Request::Trace { filter, count, seconds });
+        self.set_timeout(usual)?;
+        match reply? {
+            Reply::Explanation(explanation) => Ok(explanation),
+            other => Err(unexpected(&other, "explanation")),
         }
     }
 

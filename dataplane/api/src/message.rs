@@ -9,9 +9,10 @@ use wire::Mac;
 
 use crate::error::{ApiError, ErrorCode};
 use crate::row::{
-    BridgeInfo, Description, DropLogEntry, DropStats, FlowChange, FlowInfo, FlowTableInfo,
-    ForwardingClassInfo, LabelInfo, MemoryStats, MirrorInfo, NextHopInfo, ProcessInfo, QosMapInfo,
-    RouteChange, RouteInfo, VifInfo, VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue,
+    BridgeInfo, Description, DropLogEntry, DropStats, Explanation, FlowChange, FlowInfo,
+    FlowTableInfo, ForwardingClassInfo, LabelInfo, MemoryStats, MirrorInfo, NextHopInfo,
+    PacketFilter, ProcessInfo, QosMapInfo, RouteChange, RouteInfo, VifInfo, VniInfo, VrfInfo,
+    VrfStats, VrouterInfo, VrouterValue,
 };
 
 /// The versions this crate speaks.
@@ -165,6 +166,30 @@ pub enum Request {
     },
     /// Ends all flows. Answer: [`Reply::FlowTable`] as it was before.
     FlushFlows,
+    /// What would become of a packet; nothing becomes of it. Answer: [`Reply::Explanation`].
+    Explain {
+        /// Where it would come in.
+        vif: VifId,
+        /// The packet from its Ethernet header on.
+        packet: Vec<u8>,
+    },
+    /// Follow the next real packets that match. Answer: [`Reply::Explanation`], once there are so many or the time is over,
+    /// or somebody else wants packets followed.
+    Trace {
+        /// Which.
+        filter: PacketFilter,
+        /// So many, [`Request::MOST_TRACED`] at most.
+        count: u32,
+        /// For so long at most, [`Request::LONGEST_TRACE`] at most.
+        seconds: u32,
+    },
+}
+
+impl Request {
+    /// Packets that can be followed at a time.
+    pub const MOST_TRACED: u32 = 256;
+    /// Seconds for which packets can be followed.
+    pub const LONGEST_TRACE: u32 = 3600;
 }
 
 /// A table that can be dumped; rows come in ascending order.
@@ -344,6 +369,8 @@ pub enum Reply {
     },
     /// The flow table as a whole.
     FlowTable(FlowTableInfo),
+    /// What became of packets.
+    Explanation(Explanation),
 }
 
 impl Reply {
@@ -362,6 +389,7 @@ impl Reply {
             Reply::Text(_) => "text",
             Reply::RouteChanges { .. } => "route changes",
             Reply::FlowTable(_) => "flow table",
+            Reply::Explanation(_) => "explanation",
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::merge::Merger;
 use crate::mss::MssClamp;
 use crate::ports::Ports;
 use crate::storm::{StormLimits, Storms};
+use crate::trace::{Trace, TraceFilter};
 use crate::worker::{COMMANDS, Command, Event, Worker};
 
 /// What a worker is made of.
@@ -59,6 +60,10 @@ pub struct Settings {
 /// The handle on all workers.
 pub struct Engine {
     lines: Box<[Line]>,
+    seed: Seed,
+    settings: Settings,
+    /// Given out for traces.
+    tickets: u64,
 }
 
 /// The rings to and from one worker.
@@ -137,11 +142,12 @@ impl Engine {
                 merger: Merger::default(),
                 marking: Marking::new(settings.dscp),
                 flows: None,
+                trace: None,
                 burst: Burst::new(),
                 origins: arrayvec::ArrayVec::new(),
             });
         }
-        (Engine { lines: lines.into() }, workers)
+        (Engine { lines: lines.into(), seed, settings, tickets: 0 }, workers)
     }
 
     /// Gives all workers flows: interfaces and next hops with policy have their packets judged from now on.
@@ -212,10 +218,40 @@ impl Engine {
     /// # Errors
     /// [`Busy`], and nothing has changed.
     pub fn clamp_mss(&mut self, mss: MssClamp) -> Result<(), Busy> {
-        let first = WorkerId(0);
-        self.room(first)?;
-        self.tell(first, |_| Some(Command::ClampMss(mss)));
+        self.tell_all(|| Command::ClampMss(mss))?;
+        self.settings.mss = mss;
         Ok(())
+    }
+
+    /// Has each worker follow the next packets that match, [`MOST_TRACED`](crate::MOST_TRACED) at most; each answers with
+    /// [`Event::Traced`] when it has so many, or at [`Engine::stop_trace`]. What was followed before is answered at once.
+    /// Gives what tells these answers from earlier ones.
+    ///
+    /// # Errors
+    /// [`Busy`], and nothing has changed.
+    pub fn trace(&mut self, filter: TraceFilter, count: usize) -> Result<u64, Busy> {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.tell_all(|| Command::Trace(Box::new(Trace::new(ticket, Some(filter), count))))?;
+        Ok(ticket)
+    }
+
+    /// Has each worker that still follows packets answer with those it has.
+    ///
+    /// # Errors
+    /// [`Busy`], and nothing has changed.
+    pub fn stop_trace(&mut self) -> Result<(), Busy> {
+        self.tell_all(|| Command::StopTrace)
+    }
+
+    /// Tells one worker to follow all packets, those made by nodes too.
+    pub(crate) fn trace_all(&mut self, count: usize) -> Result<(), Busy> {
+        self.tell_all(|| Command::Trace(Box::new(Trace::new(0, None, count))))
+    }
+
+    /// What flow hashes are made with, and what the workers were told.
+    pub(crate) fn conditions(&self) -> (Seed, Settings) {
+        (self.seed, self.settings)
     }
 
     /// What a worker has told since the last call, oldest first.
@@ -243,6 +279,13 @@ impl Engine {
     /// A reader of all workers' counters, starting at zero as of the workers' start.
     pub fn counters(&self) -> CounterReader {
         CounterReader::new(self.lines.iter().map(|line| Arc::clone(&line.counters)))
+    }
+
+    fn tell_all(&mut self, command: impl Fn() -> Command) -> Result<(), Busy> {
+        let first = WorkerId(0);
+        self.room(first)?;
+        self.tell(first, |_| Some(command()));
+        Ok(())
     }
 
     fn room(&self, worker: WorkerId) -> Result<(), Busy> {

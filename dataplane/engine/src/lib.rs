@@ -18,14 +18,15 @@
 //! | `mss` | what TCP connections through a tunnel are told |
 //! | `flow` | what is known of sessions: finding, judging, ageing |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
+//! | `trace` | packets followed from node to node, and packets that are only thought of |
 //! | `vrf_counts` | what packets of a VRF met |
 //! | `counters` | pages that workers write and anyone reads |
 //! | `drop_log` | the last dropped packets |
 //! | `engine` | the control thread's handle on all workers |
 //!
 //! A worker neither waits, allocates, locks, logs nor asks for the time while packets move. Every packet ends once:
-//! sent, handed over, or dropped with a reason. Atomics are in `counters`, `drop_log` and `hand_off` only. The drawing of the graph
-//! is in the README.
+//! sent, handed over, or dropped with a reason. Atomics are in `counters`, `drop_log` and `hand_off` only, and in the words
+//! of flows (`tables::flow`). The drawing of the graph is in the README.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 #![cfg_attr(
@@ -53,6 +54,7 @@ mod packet;
 mod ports;
 mod segment;
 mod storm;
+mod trace;
 mod vrf_counts;
 mod worker;
 
@@ -66,5 +68,9 @@ pub use hand_off::{Wake, WorkerId};
 pub use learn::Sighting;
 pub use mss::MssClamp;
 pub use storm::{Rate, StormLimits};
+pub use trace::{
+    Ending, ExplainError, Explanation, Followed, MOST_TRACED, Names, Original, Step, Trace,
+    TraceFilter, explain,
+};
 pub use vrf_counts::{VrfCount, VrfStatistics};
 pub use worker::{Event, Tick, Work, Worker};

@@ -20,6 +20,7 @@ use crate::mss::MssClamp;
 use crate::packet::Spread;
 use crate::ports::{Exit, Ports};
 use crate::storm::Storms;
+use crate::trace::Trace;
 use crate::{merge, node};
 
 /// Monotonic time in nanoseconds, taken by the caller once a turn.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     RemovePeerPort { vif: VifId, queue: u16 },
     Inspect { vif: VifId, queue: u16 },
     ClampMss(MssClamp),
+    Trace(Box<Trace>),
+    StopTrace,
 }
 
 /// What a worker tells the control thread.
@@ -56,6 +59,13 @@ pub enum Event {
         queue: u16,
         /// `None` when there is no such port here.
         info: Option<PortInfo>,
+    },
+    /// Packets that were followed: as many as were wanted, or those until it was stopped.
+    Traced {
+        /// By this worker.
+        worker: WorkerId,
+        /// What was written down.
+        trace: Box<Trace>,
     },
 }
 
@@ -108,6 +118,7 @@ pub struct Worker {
     pub(crate) mss: MssClamp,
     pub(crate) marking: Marking,
     pub(crate) flows: Option<FlowTable>,
+    pub(crate) trace: Option<Box<Trace>>,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
 }
@@ -140,8 +151,12 @@ impl Worker {
             mss: self.mss,
             marking: self.marking,
             flows: self.flows.as_mut(),
+            trace: self.trace.as_deref_mut(),
             now,
         };
+        if let Some(trace) = cx.trace.as_deref_mut() {
+            trace.begin(fib.generation(), now);
+        }
         self.graph.begin();
         if cx.assembler.due() <= now {
             node::expire(&mut cx);
@@ -159,6 +174,9 @@ impl Worker {
         }
         let pending = self.ports.flush(&mut self.pool, now);
         self.peers.ring();
+        if self.trace.as_ref().is_some_and(|trace| trace.is_full()) {
+            self.hand_in();
+        }
         Work { received, handed_over, commands, pending }
     }
 
@@ -242,6 +260,17 @@ impl Worker {
         obeyed
     }
 
+    /// Gives back what was written down, or in a later turn if there is no room.
+    #[cold]
+    fn hand_in(&mut self) {
+        if self.events.slots() != 0
+            && let Some(trace) = self.trace.take()
+        {
+            let told = self.events.push(Event::Traced { worker: self.id, trace });
+            debug_assert!(told.is_ok());
+        }
+    }
+
     fn carry_out(&mut self, command: Command) -> Option<Event> {
         match command {
             Command::AddPort { vif, queue, port } => {
@@ -263,6 +292,14 @@ impl Worker {
             Command::ClampMss(mss) => {
                 self.mss = mss;
                 None
+            }
+            Command::Trace(trace) => {
+                let trace = self.trace.replace(trace)?;
+                Some(Event::Traced { worker: self.id, trace })
+            }
+            Command::StopTrace => {
+                let trace = self.trace.take()?;
+                Some(Event::Traced { worker: self.id, trace })
             }
             Command::Inspect { vif, queue } => {
                 Some(Event::Info { vif, queue, info: self.ports.info(vif, queue) })

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use api::{ApiError, Core, Cursor, FlowAction, FlowChange, FlowInfo, FlowTableInfo, Page, Rows};
-use engine::{Tick, flow_seconds};
+use engine::{FlowLimits, Tick, flow_seconds};
 use tables::flow::{Flow, FlowFlags, FlowId, NatFlags, Session, SessionFlags, Sessions, TcpFlags};
 
 /// Rows on a page.
@@ -16,11 +16,17 @@ const BY_HAND: u8 = 0;
 pub(crate) struct Flows {
     sessions: Arc<Sessions>,
     workers: usize,
+    limits: FlowLimits,
 }
 
 impl Flows {
-    pub(crate) fn new(sessions: Arc<Sessions>, workers: usize) -> Flows {
-        Flows { sessions, workers }
+    pub(crate) fn new(sessions: Arc<Sessions>, workers: usize, limits: FlowLimits) -> Flows {
+        Flows { sessions, workers, limits }
+    }
+
+    /// The sessions, and what the workers were told of how many an interface may have.
+    pub(crate) fn shared(&self) -> (Arc<Sessions>, FlowLimits) {
+        (Arc::clone(&self.sessions), self.limits)
     }
 
     /// A page of the living flows.
@@ -278,7 +284,7 @@ mod tests {
     }
 
     fn flows() -> Flows {
-        Flows::new(Arc::new(Sessions::new(3000, 2, 1).unwrap()), 2)
+        Flows::new(Arc::new(Sessions::new(3000, 2, 1).unwrap()), 2, FlowLimits::default())
     }
 
     #[test]

@@ -16,6 +16,7 @@
 mod control;
 mod cores;
 mod describe;
+mod explain;
 mod facts;
 mod flows;
 mod follow;

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::control::{Epochs, Publisher, serve};
+use crate::explain::Tracer;
 use crate::flows::Flows;
 use crate::kernel::Kernel;
 use crate::links::Links;
@@ -100,6 +101,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         mac_aging: aging(options.mac_aging),
         learns: false,
         flows,
+        tracer: Tracer::default(),
     };
     let listener = directory.listen()?;
     let ended = runtime.block_on(async {
@@ -184,7 +186,7 @@ fn make_engine(options: &Options, cores: &[usize], heartbeat: &Heartbeat) -> Res
     let sessions = Arc::new(sessions);
     Engine::add_flows(&mut workers, &sessions, options.flow_limits())
         .context("--sessions: cannot map memory for the workers' indexes")?;
-    let flows = Flows::new(sessions, workers.len());
+    let flows = Flows::new(sessions, workers.len(), options.flow_limits());
     let stop = Arc::new(AtomicBool::new(false));
     let polling = if options.busy { Polling::Busy } else { Polling::Adaptive };
     let mut threads = Vec::new();

@@ -4,7 +4,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use api::{ApiError, DropScope, DropStats, ErrorCode, Lookup, Reply, Request, Table, VrouterValue};
+use api::{
+    ApiError, DropScope, DropStats, ErrorCode, Lookup, PacketFilter, Reply, Request, Table,
+    VrouterValue,
+};
 use tables::{ModelError, Op, Owner, VifId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -12,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::control::{
     Ask, Epochs, Publisher, View, Wanted, drop_log_page, refusal, refusal_by_hand, refuse_absent,
 };
+use crate::explain::{self, Tracer};
 use crate::flows::Flows;
 use crate::kernel::{Kernel, KernelEvent};
 use crate::links::Links;
@@ -62,6 +66,7 @@ pub(crate) struct Server {
     /// Some interface learns.
     pub(crate) learns: bool,
     pub(crate) flows: Flows,
+    pub(crate) tracer: Tracer,
 }
 
 impl Server {
@@ -90,6 +95,7 @@ impl Server {
             let retry_at = self.ports.retry_at();
             let settle_at = self.route_changes.due();
             let restore_at = self.restore_at;
+            let trace_at = self.tracer.due();
             tokio::select! {
                 () = &mut stop => return Ok(()),
                 Some(ask) = asks.recv() => self.answer(ask).await,
@@ -101,6 +107,7 @@ impl Server {
                 () = until(publish_at) => self.publisher.publish(),
                 () = until(retry_at) => self.retry_ports().await,
                 () = until(restore_at) => self.restore_neighbors().await,
+                () = until(trace_at) => self.follow_packets(),
                 () = until(settle_at) => self.routes_settled().await,
                 _ = barriers.tick(), if self.publisher.is_waiting() => {}
                 _ = probes.tick() => self.probe_unmanaged().await,
@@ -199,6 +206,17 @@ impl Server {
                 done(Ok(self.publisher.pending()))
             }
             Request::Describe(what) => Reply::Text(self.describe(what)),
+            Request::Explain { vif, packet } => match self.explain(vif, &packet) {
+                Ok(explanation) => Reply::Explanation(explanation),
+                Err(refusal) => Reply::Error(refusal),
+            },
+            Request::Trace { filter, count, seconds } => match self.trace(filter, count, seconds) {
+                Ok((ticket, workers)) => {
+                    let (limits, tables) = ((count, seconds), self.publisher.tables());
+                    return self.tracer.begin(ticket, limits, workers, ask.answer, tables);
+                }
+                Err(refusal) => Reply::Error(refusal),
+            },
             Request::RouteChanges { after } => {
                 let (changes, last) = self.publisher.route_changes(after);
                 Reply::RouteChanges { changes, last }
@@ -229,6 +247,45 @@ impl Server {
             return Err(ApiError::new(ErrorCode::Busy, format!("{value:?}"), busy.to_string()));
         }
         Ok(())
+    }
+
+    /// What would become of a packet.
+    fn explain(&mut self, vif: VifId, packet: &[u8]) -> Result<api::Explanation, ApiError> {
+        self.publisher.publish();
+        let reader = self.publisher.reader();
+        let original = engine::Original {
+            reader,
+            engine: self.ports.engine(),
+            sessions: Some(self.flows.shared()),
+            ports: self.ports.open_ports(),
+            now: now(),
+            names: &explain::NamesOf(self.publisher.model()),
+        };
+        let explained = engine::explain(original, vif, packet);
+        explained.map(explain::shown).map_err(|error| explain::refusal(error, vif))
+    }
+
+    /// Has real packets followed.
+    fn trace(
+        &mut self,
+        filter: PacketFilter,
+        count: u32,
+        seconds: u32,
+    ) -> Result<(u64, usize), ApiError> {
+        explain::check(count, seconds)?;
+        let told = self.ports.trace(explain::filter(filter), count as usize);
+        told.map_err(|busy| ApiError::new(ErrorCode::Busy, "trace", busy.to_string()))
+    }
+
+    /// Looks whether workers have followed what was wanted.
+    fn follow_packets(&mut self) {
+        let traced = self.ports.take_traced();
+        if self.tracer.take(traced.into_iter(), self.publisher.tables())
+            && let Err(busy) = self.ports.stop_trace()
+        {
+            // They end by themselves when they are asked for the next, or are answered without.
+            tracing::warn!("trace: {busy}");
+        }
     }
 
     /// The tables as they are now: what is pending is published first, so that a client sees what it applied.

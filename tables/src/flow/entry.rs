@@ -424,6 +424,14 @@ impl<'s> Flow<'s> {
         }
     }
 
+    /// Takes over what another table's flow of the same key remembers, but for its flags and its owner.
+    pub(crate) fn copy(&self, from: Flow<'_>) {
+        for word in [TARGET, STAMP, PACKETS, BYTES, SEEN, TCP, TCP_STATE, DETAIL, SOURCE] {
+            self.store(word, from.load(word));
+        }
+        self.set_ecmp(from.state().ecmp());
+    }
+
     pub(crate) fn bury(&self) {
         self.clear(FlowFlags::ALIVE);
     }

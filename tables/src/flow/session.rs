@@ -181,6 +181,14 @@ impl<'s> Session<'s> {
         }
     }
 
+    /// Takes over what another table's session remembers, but for who holds it and whom it is charged to.
+    pub(crate) fn copy(&self, from: Session<'_>) {
+        let rules = [NETWORK_RULE, NETWORK_RULE + 1, GROUP_RULE, GROUP_RULE + 1];
+        for word in [PLACE, BORN].into_iter().chain(rules) {
+            self.store(word, from.load(word));
+        }
+    }
+
     /// Whom it is charged to.
     pub(crate) fn charged(&self) -> (VifId, VrfId) {
         let charged = self.load(CHARGED);

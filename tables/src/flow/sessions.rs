@@ -12,7 +12,7 @@ use super::entry::{Flow, FlowFlags};
 use super::key::{FlowKey, Packed};
 use super::session::{Session, SessionFlags};
 use super::slab::{FlowId, FlowSlab, SessionId};
-use crate::{Judgement, VifId, VrfId, limits};
+use crate::{FlowDropReason, Judgement, RuleId, Verdict, VifId, VrfId, limits};
 
 /// Keys are hashes already.
 #[derive(Default)]
@@ -169,6 +169,55 @@ impl Sessions {
             vrfs: zeros(limits::VRFS),
             counts: std::iter::repeat_with(Counts::default).take(workers.max(1)).collect(),
         })
+    }
+
+    /// An empty table of so many sessions, for one worker, in which keys have the same hashes, and whoever is charged for
+    /// sessions has as many as here: what is tried there goes as it would here.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn like(&self, sessions: u32) -> io::Result<Sessions> {
+        let copy = |counts: &[AtomicU32]| {
+            counts.iter().map(|count| AtomicU32::new(count.load(Relaxed))).collect()
+        };
+        let (vifs, vrfs) = (copy(&self.vifs), copy(&self.vrfs));
+        Ok(Sessions { vifs, vrfs, ..Sessions::new(sessions, 1, self.seed)? })
+    }
+
+    /// Makes a session as the table has it that this one is [like](Sessions::like), and the caller holds it. `None` when it
+    /// has ended, or there is no room.
+    pub fn copy(&self, from: &Sessions, id: FlowId, slots: &mut FreeSlots) -> Option<FlowId> {
+        let forward = id.session().forward();
+        let (first, last) = (from.flow(forward)?, from.flow(forward.other())?);
+        let session = from.session(forward)?;
+        let one_sided = session.flags().contains(SessionFlags::ONE_SIDED);
+        let new = |flow: Flow<'_>| NewFlow { key: flow.key(), flags: flow.state().flags() };
+        let judgement = Judgement {
+            verdict: Verdict::Pass,
+            network_rule: RuleId::NOT_EVALUATED,
+            group_rule: RuleId::NOT_EVALUATED,
+            log: false,
+            mirrors: [None; 2],
+            reason: FlowDropReason::Unknown,
+        };
+        let made = NewSession {
+            flows: (new(first), (!one_sided).then(|| new(last))),
+            flags: session.flags(),
+            ends: first.ends(),
+            vrfs: session.vrfs(),
+            // It was judged: see below.
+            judgement,
+            now: session.created(),
+        };
+        let (vif, vrf) = session.charged();
+        let id =
+            self.create(0, slots, &Quota { vif: (vif, None), vrf: (vrf, None) }, &made).ok()?;
+        // A table that is like the other has charged for it already.
+        self.refund(vif, vrf, flows(&made));
+        self.session(id)?.copy(session);
+        self.flow(id)?.copy(first);
+        self.flow(id.other())?.copy(last);
+        Some(id)
     }
 
     /// The words.

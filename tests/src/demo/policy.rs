@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::{B_ADDRESS, BLUE_ADDRESS, Background, Namespace, Site, eventually, ping};
+use lab::{
+    A_ADDRESS, B_ADDRESS, BLUE_ADDRESS, Background, Namespace, RED_VNI, Site, eventually, ping,
+};
 
 use crate::steps::say;
 
@@ -27,6 +29,7 @@ pub(crate) fn between_networks(site: &mut Site) -> Result<()> {
     ensure!(ping(red, B_ADDRESS, 3, "0.1")?.lost == 0, "red-a does not reach red-b");
     say("port 81 and ping do not pass; within red everything does");
     show_flows(site)?;
+    explain(site)?;
     let took = apply(site, "81", |red| fetches(red, 81) && !fetches(red, 80))?;
     say(&format!(
         "the rule changed to tcp/81: port 81 passes and port 80 does not, after {took} ms"
@@ -131,6 +134,20 @@ fn show_flows(site: &Site) -> Result<()> {
     say("$ flow -l");
     for line in passes.into_iter().chain(denied).flat_map(str::lines) {
         say(&format!("  {line}"));
+    }
+    Ok(())
+}
+
+/// What node-a would do with a packet that policy lets pass, and with one that it does not.
+fn explain(site: &Site) -> Result<()> {
+    let vif = site.nodes[0].vif_of(RED_VNI, A_ADDRESS)?.to_string();
+    for (port, ending) in [("80", "=> sent by vif0/0"), ("81", "=> dropped: Flow Action Drop")] {
+        let wanted =
+            ["explain", "--vif", &vif, "--dst", BLUE_ADDRESS, "--proto", "tcp", "--dport", port];
+        let told = site.nodes[0].ask("vrouter", &wanted)?;
+        ensure!(told.contains(ending), "{told}");
+        say(&format!("$ vrouter {}", wanted.join(" ")));
+        told.lines().for_each(|line| say(&format!("  {line}")));
     }
     Ok(())
 }

@@ -67,7 +67,8 @@ fn bash(tools: &[Description]) -> String {
             };
             let _ = writeln!(text, "    {}) {action} ;;", names(option).join("|"));
         }
-        let all: Vec<String> = tool.shown().flat_map(names).collect();
+        let words = tool.words.iter().map(ToString::to_string);
+        let all: Vec<String> = words.chain(tool.shown().flat_map(names)).collect();
         let _ = write!(
             text,
             "  esac\n  COMPREPLY=($(compgen -W '{}' -- \"$word\"))\n}}\ncomplete -F {function} {}\n",
@@ -103,7 +104,11 @@ fn zsh(tools: &[Description]) -> String {
                 let _ = writeln!(text, "    '*{name}[{help}]{value}' \\");
             }
         }
-        let _ = writeln!(text, "    '*: :'\n}}\ncompdef {function} {}", tool.name);
+        let words = match tool.words {
+            [] => String::new(),
+            words => format!("({})", words.join(" ")),
+        };
+        let _ = writeln!(text, "    '*: :{words}'\n}}\ncompdef {function} {}", tool.name);
     }
     text
 }
@@ -111,7 +116,11 @@ fn zsh(tools: &[Description]) -> String {
 fn fish(tools: &[Description]) -> String {
     let mut text = String::new();
     for tool in tools {
-        let _ = writeln!(text, "complete -c {} -f", tool.name);
+        let words = match tool.words {
+            [] => String::new(),
+            words => format!(" -a '{}'", words.join(" ")),
+        };
+        let _ = writeln!(text, "complete -c {} -f{words}", tool.name);
         for option in tool.shown() {
             let _ = write!(text, "complete -c {}", tool.name);
             if !option.long.is_empty() {

@@ -14,6 +14,8 @@ pub(crate) struct Description {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) synopsis: &'static [&'static str],
+    /// What may come first instead of an option.
+    pub(crate) words: &'static [&'static str],
     pub(crate) options: Vec<Shown>,
 }
 

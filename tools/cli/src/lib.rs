@@ -75,7 +75,7 @@ fn descriptions() -> Vec<description::Description> {
         mirror::TOOL.description(),
         qosmap::TOOL.description(),
         vrftable::TOOL.description(),
-        vrouter::TOOL.description(),
+        vrouter::description(),
         vrmemstats::TOOL.description(),
         vrinfo::TOOL.description(),
         dpdkinfo::TOOL.description(),

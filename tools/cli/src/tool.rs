@@ -39,7 +39,8 @@ impl<T: Copy> Tool<T> {
         let own = self.options.iter().map(Opt::shown);
         let common = common_options(self.sock_dir);
         let options = own.chain(common.iter().map(Opt::shown)).collect();
-        Description { name: self.name, about: self.about, synopsis: self.synopsis, options }
+        let (name, about, synopsis) = (self.name, self.about, self.synopsis);
+        Description { name, about, synopsis, words: &[], options }
     }
 }
 
@@ -168,8 +169,16 @@ impl Session<'_> {
 
 /// Runs a tool with the arguments of the process.
 pub(crate) fn main<T: Copy>(tool: &Tool<T>) -> ExitCode {
+    main_with(tool, std::env::args_os().skip(1))
+}
+
+/// The same with arguments of its own.
+pub(crate) fn main_with<T: Copy>(
+    tool: &Tool<T>,
+    arguments: impl IntoIterator<Item = std::ffi::OsString>,
+) -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut status = run(tool, std::env::args_os().skip(1), &mut out);
+    let mut status = run(tool, arguments, &mut out);
     if out.flush().is_err() && status == 0 {
         status = 1;
     }

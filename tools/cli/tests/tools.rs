@@ -473,6 +473,166 @@ fn a_composite_that_contains_itself_ends() {
     assert!(text(&output).contains("Sub NH(label): -1 44\n\nId:44 "), "{}", text(&output));
 }
 
+fn told() -> api::Explanation {
+    let step = |node: &str, says: &[&str], next: Option<&str>| api::ExplainedStep {
+        node: node.to_owned(),
+        says: says.iter().map(ToString::to_string).collect(),
+        next: next.map(str::to_owned),
+    };
+    let packet = |core, made, ending| api::ExplainedPacket {
+        core,
+        vif: VifId(37),
+        made,
+        length: 54,
+        bytes: vec![1, 2],
+        steps: vec![
+            step("parse", &["what it is", "for whom"], Some("drop")),
+            step("drop", &["why"], None),
+        ],
+        ending,
+    };
+    let dropped = api::PacketEnding::Dropped { reason: DropReason::Discard };
+    let sent = api::PacketEnding::Sent { vif: VifId(0) };
+    api::Explanation {
+        generation: 7,
+        packets: vec![packet(None, false, dropped), packet(Some(Core(1)), true, sent)],
+        left_out: 3,
+        sent: Vec::new(),
+    }
+}
+
+const TOLD: &str = "\
+in at vif0/37: 54 bytes
+  parse     what it is
+            for whom
+  drop      why
+=> dropped: Discards
+
+made by the dataplane from a packet of vif0/37: 54 bytes, core 1
+  parse     what it is
+            for whom
+  drop      why
+=> sent by vif0/0
+
+3 more copies are not shown
+";
+
+#[test]
+fn explain_builds_the_packet_that_a_workload_would_send() {
+    let station = RouteInfo {
+        address: "198.51.100.19".parse().unwrap(),
+        length: 32,
+        parent_length: 0,
+        flags: RouteFlags(0),
+        label: None,
+        next_hop: NhId(5),
+        stitched: Some(api::Stitched { mac: Mac([2, 0, 0, 0, 0, 9]), index: 4 }),
+    };
+    let daemon = Daemon::start(Content {
+        rows: vec![Rows::Vif(vec![workload()]), Rows::Route(vec![station])],
+        explanation: Some(told()),
+        ..Content::default()
+    });
+    let fields = ["--dst", "198.51.100.19", "--proto", "udp", "--dport", "53", "--sport", "7"];
+    let output = daemon.run("vrouter", &[&["explain", "--vif", "37"][..], &fields].concat());
+    assert_eq!((status(&output), text(&output).as_str()), (0, TOLD));
+    let asked = daemon.requests();
+    let Some(Request::Explain { vif: VifId(37), packet }) = asked.last() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(packet[..6], [2, 0, 0, 0, 0, 9], "what ARP would answer");
+    assert_eq!(packet[26..38], [198, 51, 100, 18, 198, 51, 100, 19, 0, 7, 0, 53]);
+    let output = daemon.run("vrouter", &["explain", "--vif", "37", "--dst", "fd00::9", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["packets"][0]["ending"]["Dropped"]["reason"], "Discard");
+}
+
+#[test]
+fn explain_takes_a_frame_of_a_capture() {
+    let daemon = Daemon::start(Content { explanation: Some(told()), ..Content::default() });
+    let directory = fake::fresh_directory();
+    let file = directory.join("two.pcap");
+    let mut writer =
+        pcap_file::pcap::PcapWriter::new(std::fs::File::create(&file).unwrap()).unwrap();
+    for data in [[1u8; 60], [2; 60]] {
+        let packet = pcap_file::pcap::PcapPacket::new(std::time::Duration::ZERO, 60, &data);
+        writer.write_packet(&packet).unwrap();
+    }
+    drop(writer);
+    let file = file.to_str().unwrap();
+    let ask = |more: &[&str]| {
+        daemon.run("vrouter", &[&["explain", "--vif", "3", "--pcap", file][..], more].concat())
+    };
+    assert_eq!(status(&ask(&[])), 0);
+    assert_eq!(status(&ask(&["--frame", "2"])), 0);
+    let first = Request::Explain { vif: VifId(3), packet: vec![1; 60] };
+    let second = Request::Explain { vif: VifId(3), packet: vec![2; 60] };
+    assert_eq!(daemon.requests(), [first, second]);
+    let beyond = ask(&["--frame", "3"]);
+    assert_eq!(status(&beyond), 1);
+    assert!(text(&beyond).ends_with("two.pcap: has no frame 3\n"), "{}", text(&beyond));
+    assert!(text(&ask(&["--dst", "10.0.0.1"])).starts_with("vrouter explain: --pcap: "));
+    let other = daemon.run("vrouter", &["explain", "--vif", "3", "--pcap", "/etc/hostname"]);
+    assert!(text(&other).contains("neither a pcap nor a pcapng file"), "{}", text(&other));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn explain_and_trace_name_what_is_wrong() {
+    let daemon = Daemon::start(Content::default());
+    for (line, words) in [
+        ("explain --vif 3 --dst ten", "vrouter explain: --dst: is no address: \"ten\"\n"),
+        (
+            "explain --vif 3 --dst 10.0.0.1 --proto gre",
+            "vrouter explain: --proto: \"gre\" is neither",
+        ),
+        (
+            "explain --vif 70000 --dst 10.0.0.1",
+            "vrouter explain: --vif: \"70000\" is no number up to 65535",
+        ),
+        (
+            "explain --vif 3 --dst 10.0.0.1 --flags urg",
+            "vrouter explain: --flags: \"urg\" is none of",
+        ),
+        ("explain --vif 3 --dst 10.0.0.1 --vlan 0", "vrouter explain: --vlan: 0 is no VLAN"),
+        (
+            "explain --vif 3 --dst 10.0.0.1 --src-mac x",
+            "vrouter explain: --src-mac: is no MAC: \"x\"",
+        ),
+        ("explain", "Usage: vrouter explain --vif N"),
+        ("trace --count 0", "vrouter trace: --count: 0 is not between 1 and 256"),
+        ("trace --dport x", "vrouter trace: --dport: \"x\" is not understood"),
+        ("trace --help", "Usage: vrouter trace "),
+    ] {
+        let output = daemon.run("vrouter", &line.split(' ').collect::<Vec<_>>());
+        assert_eq!(status(&output), 1, "{line}");
+        assert!(text(&output).starts_with(words), "{line}: {}", text(&output));
+    }
+    assert!(daemon.requests().is_empty(), "nothing was asked");
+    let missing = daemon.run("vrouter", &["explain", "--vif", "9", "--dst", "10.0.0.1"]);
+    assert!(text(&missing).contains("No such file or directory"), "{}", text(&missing));
+}
+
+#[test]
+fn trace_asks_for_packets_and_says_when_none_came() {
+    let daemon = Daemon::start(Content { explanation: Some(told()), ..Content::default() });
+    let line = "trace --vif 3 --src 10.0.0.1 --proto tcp --dport 80 --count 2 --seconds 3";
+    let output = daemon.run("vrouter", &line.split(' ').collect::<Vec<_>>());
+    assert_eq!((status(&output), text(&output).as_str()), (0, TOLD));
+    let filter = api::PacketFilter {
+        vif: Some(VifId(3)),
+        protocol: Some(6),
+        source: Some("10.0.0.1".parse().unwrap()),
+        destination_port: Some(80),
+        ..api::PacketFilter::default()
+    };
+    assert_eq!(daemon.requests(), [Request::Trace { filter, count: 2, seconds: 3 }]);
+    let nothing = api::Explanation { packets: Vec::new(), left_out: 0, ..told() };
+    let daemon = Daemon::start(Content { explanation: Some(nothing), ..Content::default() });
+    let output = daemon.run("vrouter", &["trace"]);
+    assert_eq!((status(&output), text(&output).as_str()), (1, "no packet matched within 10 s\n"));
+}
+
 #[test]
 fn bash_completes_options_and_their_words() {
     let tool = assert_cmd::cargo::cargo_bin("vrouter-completions");

@@ -5,6 +5,7 @@
 
 mod drop_log;
 mod drops;
+mod explain;
 mod flow;
 mod mirror;
 mod next_hop;
@@ -19,6 +20,9 @@ mod vrouter;
 
 pub use drop_log::{DropLogEntry, PacketKind};
 pub use drops::DropStats;
+pub use explain::{
+    ExplainedPacket, ExplainedStep, Explanation, PacketEnding, PacketFilter, SentPacket,
+};
 pub use flow::{FlowAction, FlowChange, FlowInfo, FlowTableInfo};
 pub use mirror::MirrorInfo;
 pub use next_hop::{NextHopDetail, NextHopInfo, Pbb, UnderlayHop};

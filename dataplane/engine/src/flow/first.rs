@@ -41,6 +41,7 @@ pub(crate) fn first(
 ) -> Outcome {
     let worker = cx.workers.own();
     let Some(table) = cx.flows.as_deref_mut() else { return Outcome::Without };
+    table.recall(packed);
     // Twice at most: who is found may end at this moment.
     for _ in 0..2 {
         let Some(id) = table.sessions.find(packed) else { break };

@@ -12,10 +12,12 @@
 //! | `stamp` | what a flow was judged by, and judging it again |
 //! | `tcp` | TCP's state |
 //! | `age` | the end of sessions |
+//! | `copy` | the sessions of another table, for what is tried on a copy of the node |
 //!
 //! Established traffic finds its flow by the index alone; what `first` does happens once a session and worker.
 
 pub(crate) mod age;
+pub(crate) mod copy;
 pub(crate) mod first;
 pub(crate) mod key;
 pub(crate) mod nat;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use tables::flow::{Flow, FlowId, FlowIndex, FreeSlots, Packed, Session, Sessions};
 use tables::{VifId, limits};
 
+use self::copy::Copied;
 use crate::hand_off::WorkerId;
 use crate::storm::{Price, Rate};
 use crate::worker::Tick;
@@ -92,6 +95,8 @@ pub(crate) struct FlowTable {
     limits: FlowLimits,
     /// When each interface's bucket of new sessions is full again.
     rates: Box<[u64]>,
+    /// Where sessions are copied from that are not known here, if this is a copy.
+    copied: Option<Copied>,
 }
 
 impl FlowTable {
@@ -116,6 +121,7 @@ impl FlowTable {
             sweep: age::Sweep::default(),
             limits,
             rates: std::iter::repeat_n(0, limits::VIFS).collect(),
+            copied: None,
         })
     }
 

@@ -64,10 +64,10 @@ pub(crate) fn pass(
     segment: Option<Segment>,
 ) -> Next {
     let flags = state.flags();
+    packet.meta.flow = Some(id);
     if let Err(reason) = count(cx, packet, id, flags, segment) {
         return Next::Drop(reason);
     }
-    packet.meta.flow = Some(id);
     if flags.contains(FlowFlags::ROUTED) {
         route(cx, packet, id);
     }
@@ -123,10 +123,10 @@ pub(crate) fn translated(
     {
         return next;
     }
+    packet.meta.flow = Some(id);
     if let Err(reason) = count(cx, packet, id, state(cx, id).flags(), segment) {
         return Next::Drop(reason);
     }
-    packet.meta.flow = Some(id);
     if found.session.contains(SessionFlags::TTL) {
         set_ttl(packet, if id.is_forward() { 255 } else { 2 });
     }
@@ -171,13 +171,13 @@ fn set_ttl(packet: &mut Packet<'_>, ttl: u8) {
 #[cold]
 pub(crate) fn as_guest(cx: &Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> Next {
     let flags = state(cx, id).flags();
+    packet.meta.flow = Some(id);
     if flags.contains(FlowFlags::DENIED) {
         return Next::Drop(DropReason::FlowActionDrop);
     }
     if flags.contains(FlowFlags::DEAD) || flags.contains(FlowFlags::HELD) {
         return Next::Drop(DropReason::FlowUnusable);
     }
-    packet.meta.flow = Some(id);
     if !flags.contains(FlowFlags::NAT) {
         return onward(packet);
     }

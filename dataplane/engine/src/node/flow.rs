@@ -230,7 +230,7 @@ impl Flow {
             Ok(keyed) => keyed,
             Err(reason) => return Next::Drop(reason),
         };
-        let Some(table) = cx.flows.as_deref() else { return onward(packet) };
+        let Some(table) = cx.flows.as_deref_mut() else { return onward(packet) };
         match keyed {
             Keyed::Flow(key) => {
                 let packed = table.sessions.pack(&key);
@@ -244,6 +244,7 @@ impl Flow {
             }
             Keyed::Error(key) => {
                 let packed = table.sessions.pack(&key);
+                table.recall(&packed);
                 let id = table.find(&packed).or_else(|| table.sessions.find(&packed));
                 pass::error(cx, packet, id)
             }

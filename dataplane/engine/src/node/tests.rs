@@ -139,6 +139,7 @@ impl Desk {
             mss: MssClamp::Both,
             marking: crate::feature::marking::Marking::new(crate::DscpMode::Pipe),
             flows: None,
+            trace: None,
             now: Tick(0),
         };
         node.begin();

@@ -53,6 +53,11 @@ impl<W> Publisher<W> {
         self.writer.fib()
     }
 
+    /// Both: what is published, and what was asked for.
+    pub(crate) fn tables(&self) -> (&Fib, &Model) {
+        (self.writer.fib(), &self.model)
+    }
+
     /// Makes a transaction part of the model, all or nothing. Gives the generation that will contain it.
     ///
     /// # Errors

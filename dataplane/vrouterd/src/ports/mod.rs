@@ -19,7 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use engine::{Busy, CounterReader, Engine, Event, MssClamp, Sighting, WorkerId};
+use engine::{
+    Busy, CounterReader, Engine, Event, MssClamp, Sighting, Trace, TraceFilter, WorkerId,
+};
 use port::{FramePools, Kept, PortInfo};
 use sys::ethtool::LinkSpeed;
 use tables::{Vif, VifId, VifKind};
@@ -69,6 +71,8 @@ pub(crate) struct Ports {
     unanswered: usize,
     /// When to look after the TAPs of workloads.
     look_at: Instant,
+    /// What workers have followed.
+    traced: Vec<(WorkerId, Box<Trace>)>,
 }
 
 struct Slot {
@@ -122,6 +126,7 @@ impl Ports {
             ready: Vec::new(),
             unanswered: 0,
             look_at: Instant::now(),
+            traced: Vec::new(),
         };
         (ports, receiver)
     }
@@ -361,6 +366,46 @@ impl Ports {
         workers.into_iter().find_map(|worker| self.engine.sighting(WorkerId(worker)))
     }
 
+    /// The interfaces that have an open port, and whether that takes trains.
+    pub(crate) fn open_ports(&self) -> Vec<(VifId, bool)> {
+        let open = |(&vif, slot): (&VifId, &Slot)| match &slot.state {
+            State::Open(open) => Some((vif, matches!(open.device, Device::Made { .. }))),
+            _ => None,
+        };
+        self.slots.iter().filter_map(open).collect()
+    }
+
+    /// The workers.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Has the workers follow packets; gives the ticket of the answers, and how many there will be.
+    ///
+    /// # Errors
+    /// A worker is busy; nothing has changed.
+    pub(crate) fn trace(
+        &mut self,
+        filter: TraceFilter,
+        count: usize,
+    ) -> Result<(u64, usize), Busy> {
+        Ok((self.engine.trace(filter, count)?, self.engine.workers()))
+    }
+
+    /// Has them hand in what they have.
+    ///
+    /// # Errors
+    /// A worker is busy; nothing has changed.
+    pub(crate) fn stop_trace(&mut self) -> Result<(), Busy> {
+        self.engine.stop_trace()
+    }
+
+    /// What workers have followed since the last call.
+    pub(crate) fn take_traced(&mut self) -> Vec<(WorkerId, Box<Trace>)> {
+        self.take_events();
+        std::mem::take(&mut self.traced)
+    }
+
     /// Takes what workers have told.
     pub(crate) fn take_events(&mut self) {
         for worker in 0..self.engine.workers() {
@@ -376,6 +421,7 @@ impl Ports {
                         self.unanswered = self.unanswered.saturating_sub(1);
                         self.note_info(vif, queue, info);
                     }
+                    Event::Traced { worker, trace } => self.traced.push((worker, trace)),
                 }
             }
         }

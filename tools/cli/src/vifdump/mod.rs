@@ -65,6 +65,7 @@ pub(crate) fn description() -> Description {
     let shown = |long, short, takes, help| Shown { long, short, takes, help };
     let value = |name, offer| Takes::Value { name, offer };
     Description {
+        words: &[],
         name: "vifdump",
         about: "tcpdump on an interface of the vRouter",
         synopsis: &[

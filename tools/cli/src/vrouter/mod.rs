@@ -1,13 +1,20 @@
-//! `vrouter`: limits and settings of the dataplane (reference cli.md section 12).
+//! `vrouter`: limits and settings of the dataplane (reference cli.md section 12); `vrouter explain` and `vrouter trace`:
+//! what becomes of packets, and why.
 
+mod explain;
 mod info;
 mod knobs;
 mod logging;
+mod packet;
 mod render;
 mod set;
+mod trace;
+mod ways;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::description::Description;
 use crate::options::{Given, Layout, Offer, Opt};
 use crate::tool::{self, Failure, Session, Tool};
 use knobs::{Knob, Platform};
@@ -34,6 +41,7 @@ pub(crate) const TOOL: Tool<Id> = Tool {
         "--SETTING VALUE",
         "--get-log-level | --get-enabled-log-types | --set-log-level LEVEL | --enable-log-type TYPE | \
          --disable-log-type TYPE    (--layout dpdk)",
+        "explain | trace    (see --help of each)",
     ],
     options: &[
         Opt::flag(Id::Info, "info", "", "limits, settings and what is in use"),
@@ -79,7 +87,52 @@ pub(crate) const TOOL: Tool<Id> = Tool {
 
 /// The command `vrouter`.
 pub fn vrouter() -> ExitCode {
-    tool::main(&TOOL)
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match take_verb(&mut arguments) {
+        Some(Verb::Explain) => tool::main_with(&explain::TOOL, arguments),
+        Some(Verb::Trace) => tool::main_with(&trace::TOOL, arguments),
+        None => tool::main_with(&TOOL, arguments),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Explain,
+    Trace,
+}
+
+/// Takes out what is to be done, if it is one of our own verbs: the first word that is no option and no option's value.
+fn take_verb(arguments: &mut Vec<OsString>) -> Option<Verb> {
+    let takes_value = |word: &OsString| word == "--sock-dir" || word == "--layout";
+    let mut at = 0;
+    while let Some(word) = arguments.get(at) {
+        let verb = match word.to_str() {
+            Some("explain") => Verb::Explain,
+            Some("trace") => Verb::Trace,
+            Some(option) if option.starts_with('-') => {
+                at += 1 + usize::from(takes_value(word));
+                continue;
+            }
+            _ => return None,
+        };
+        arguments.remove(at);
+        return Some(verb);
+    }
+    None
+}
+
+/// All of it, for completions.
+pub(crate) fn description() -> Description {
+    let mut all = TOOL.description();
+    all.words = &["explain", "trace"];
+    for verb in [explain::TOOL.description(), trace::TOOL.description()] {
+        for option in verb.options {
+            if all.options.iter().all(|known| known.long != option.long) {
+                all.options.push(option);
+            }
+        }
+    }
+    all
 }
 
 fn run(given: &Given<Id>, session: &mut Session<'_>) -> Result<(), Failure> {
@@ -122,4 +175,21 @@ fn refuse_foreign(id: Id, layout: Layout) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Explained(format!("Error: {name} option not supported on {word} platform")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_found_behind_options_and_nowhere_else() {
+        let verb = |line: &str| {
+            let mut arguments = line.split_whitespace().map(OsString::from).collect();
+            (take_verb(&mut arguments), arguments.len())
+        };
+        assert_eq!(verb("explain --vif 3"), (Some(Verb::Explain), 2));
+        assert_eq!(verb("--sock-dir explain --json trace --vif 3"), (Some(Verb::Trace), 5));
+        assert_eq!(verb("--from_vm_mss_adj 1 explain"), (None, 3));
+        assert_eq!(verb("--info"), (None, 1));
+    }
 }

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use api::{
-    ApiError, Cursor, Decoder, DropStats, ErrorCode, FlowTableInfo, Lookup, MemoryStats, Page,
-    Reply, Request, Rows, ServerHello, Table, VrouterInfo, encode,
+    ApiError, Cursor, Decoder, DropStats, ErrorCode, Explanation, FlowTableInfo, Lookup,
+    MemoryStats, Page, Reply, Request, Rows, ServerHello, Table, VrouterInfo, encode,
 };
 
 /// What the daemon has.
@@ -28,6 +28,8 @@ pub(crate) struct Content {
     pub(crate) text: String,
     /// The flow table as a whole.
     pub(crate) flow_table: FlowTableInfo,
+    /// What becomes of packets.
+    pub(crate) explanation: Option<Explanation>,
     /// The answer to a lookup that finds nothing (not found if absent) and to a change by hand (done if absent).
     pub(crate) missing: Option<ErrorCode>,
     /// Rows in a page; 0 is all.
@@ -147,6 +149,10 @@ impl Content {
             Request::Drops { .. } => Reply::Drops(self.drops.clone()),
             Request::Vrouter => Reply::Vrouter(self.vrouter.clone()),
             Request::FlowTable | Request::FlushFlows => Reply::FlowTable(self.flow_table.clone()),
+            Request::Explain { .. } | Request::Trace { .. } => match &self.explanation {
+                Some(explanation) => Reply::Explanation(explanation.clone()),
+                None => Reply::Error(ApiError::not_found("vif 9")),
+            },
             Request::Memory => Reply::Memory(self.memory.clone()),
             Request::Describe(_) => Reply::Text(self.text.clone()),
             Request::Operate(_) | Request::Set { .. } if self.missing.is_some() => {

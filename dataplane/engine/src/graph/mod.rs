@@ -1,13 +1,15 @@
 //! The graph: which nodes there are, and the one loop that drives a burst through them.
 //!
 //! Each node has a set of places in the burst. The loop takes the first node that has work, steps all of its packets
-//! and puts each place in the set of the node it goes to. Packets stay where they are. Nodes are numbered in the order of the drawing in the README, so that a burst runs front to back and only
-//! what is looked up again goes round once more; nodes bound that themselves (`PktLoop`).
+//! and puts each place in the set of the node it goes to. Packets stay where they are (`line`). Nodes are numbered in the
+//! order of the drawing in the README, so that a burst runs front to back and only what is looked up again goes round once
+//! more; nodes bound that themselves (`PktLoop`).
+
+mod line;
 
 use std::collections::VecDeque;
-use std::num::NonZeroU64;
 
-use port::{BURST, Frame, FramePool};
+use port::{Frame, FramePool};
 use tables::{DropReason, Fib, NhId, VifFlags, VifId, VifKind, VrfId};
 
 use crate::assembler::Assembler;
@@ -24,7 +26,9 @@ use crate::node;
 use crate::packet::{Meta, Packet, Spread, Trap};
 use crate::ports::Ports;
 use crate::storm::{Storm, Storms};
+use crate::trace::Trace;
 use crate::worker::Tick;
+use line::{Line, Places};
 
 /// What a step may use beside its packet. Made once a burst.
 pub(crate) struct Cx<'a> {
@@ -58,6 +62,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) marking: Marking,
     /// This worker's flows; `None` when there are none to be.
     pub(crate) flows: Option<&'a mut FlowTable>,
+    /// What is written down of packets that somebody follows.
+    pub(crate) trace: Option<&'a mut Trace>,
     /// When the turn began.
     pub(crate) now: Tick,
 }
@@ -307,6 +313,30 @@ pub(crate) enum NodeId {
 impl NodeId {
     const COUNT: usize = NodeId::Drop as usize + 1;
 
+    /// As its file is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            NodeId::VifRx => "vif_rx",
+            NodeId::Parse => "parse",
+            NodeId::Decap => "decap",
+            NodeId::Flow => "flow",
+            NodeId::Bridge => "bridge",
+            NodeId::Control => "control",
+            NodeId::Route => "route",
+            NodeId::NextHop => "next_hop",
+            NodeId::Flood => "flood",
+            NodeId::Encap => "encap",
+            NodeId::VifTx => "vif_tx",
+            NodeId::Assemble => "assemble",
+            NodeId::Hold => "hold",
+            NodeId::Fragment => "fragment",
+            NodeId::Icmp => "icmp",
+            NodeId::HandOff => "hand_off",
+            NodeId::Punt => "punt",
+            NodeId::Drop => "drop",
+        }
+    }
+
     const ORDER: [NodeId; NodeId::COUNT] = [
         NodeId::VifRx,
         NodeId::Parse,
@@ -438,6 +468,7 @@ impl Graph {
     fn drive(&mut self, cx: &mut Cx<'_>) {
         let Graph { nodes, line } = self;
         while let Some(id) = line.next() {
+            let watched = cx.trace.is_some().then(|| before(cx, line, id));
             match id {
                 NodeId::VifRx => line.step(cx, &mut nodes.vif_rx),
                 NodeId::Parse => line.step(cx, &mut nodes.parse),
@@ -458,179 +489,28 @@ impl Graph {
                 NodeId::Punt => line.end(cx, &mut nodes.punt),
                 NodeId::Drop => line.end(cx, &mut nodes.drop),
             }
-        }
-    }
-}
-
-impl Meta {
-    /// Keeps what the way says beside where it leads.
-    #[inline]
-    fn note(&mut self, next: Next) {
-        match next {
-            Next::Drop(reason) => self.reason = reason,
-            Next::HandOff(worker) => self.worker = worker,
-            Next::Parse
-            | Next::Decap
-            | Next::Flow
-            | Next::Bridge
-            | Next::Control
-            | Next::Route
-            | Next::NextHop
-            | Next::Flood
-            | Next::Encap
-            | Next::VifTx
-            | Next::Assemble
-            | Next::Hold
-            | Next::Fragment
-            | Next::Icmp
-            | Next::Punt => {}
-        }
-    }
-}
-
-/// A packet's place in the burst, and what is known of it: two cache lines of its own.
-#[repr(align(64))]
-struct Slot {
-    frame: Option<Frame>,
-    meta: Meta,
-}
-
-/// Places in the burst, a bit each: where packets wait. They leave in the order in which they came in.
-#[derive(Clone, Copy, Default)]
-struct Places(u64);
-
-const _: () = assert!(BURST == u64::BITS as usize);
-
-impl Places {
-    #[inline]
-    fn insert(&mut self, place: usize) {
-        self.0 |= 1 << place;
-    }
-}
-
-impl Iterator for Places {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        let place = NonZeroU64::new(self.0)?.trailing_zeros();
-        self.0 &= self.0 - 1;
-        Some(place as usize)
-    }
-}
-
-/// The packets of a burst, and who waits where. A packet waits at one node at a time.
-struct Line {
-    slots: [Slot; BURST],
-    waiting: [Places; NodeId::COUNT],
-}
-
-impl Line {
-    fn new() -> Line {
-        let slot = |_| Slot { frame: None, meta: Meta::arriving(VifId(0), Spread::Allowed) };
-        Line { slots: std::array::from_fn(slot), waiting: [Places(0); NodeId::COUNT] }
-    }
-
-    fn fill(&mut self, at: NodeId, frames: impl Iterator<Item = (Frame, VifId)>, spread: Spread) {
-        let mut filled = Places(0);
-        for (place, (slot, (frame, rx_vif))) in self.slots.iter_mut().zip(frames).enumerate() {
-            debug_assert!(slot.frame.is_none(), "the last burst has not ended");
-            slot.frame = Some(frame);
-            slot.meta.arrive(rx_vif, spread);
-            filled.insert(place);
-        }
-        self.put(at, filled);
-    }
-
-    /// Fills an empty burst with packets that nodes have made; whether there were any.
-    #[inline]
-    fn admit(&mut self, spawned: &mut Spawned) -> bool {
-        if spawned.waiting.is_empty() {
-            return false;
-        }
-        self.fill_spawned(spawned);
-        true
-    }
-
-    #[inline(never)]
-    fn fill_spawned(&mut self, spawned: &mut Spawned) {
-        for place in 0..BURST.min(spawned.waiting.len()) {
-            let Some(slot) = self.slots.get_mut(place) else { break };
-            let Some((frame, meta, next)) = spawned.waiting.pop_front() else { break };
-            debug_assert!(slot.frame.is_none(), "the last burst has not ended");
-            slot.frame = Some(frame);
-            slot.meta = meta;
-            slot.meta.note(next);
-            let mut places = Places(0);
-            places.insert(place);
-            self.put(next.node(), places);
-        }
-    }
-
-    /// The first node in the order of the drawing that has work.
-    #[inline]
-    fn next(&self) -> Option<NodeId> {
-        NodeId::ORDER
-            .into_iter()
-            .zip(self.waiting)
-            .find(|(_, places)| places.0 != 0)
-            .map(|(id, _)| id)
-    }
-
-    #[inline]
-    fn take(&mut self, id: NodeId) -> Places {
-        self.waiting.get_mut(id as usize).map(std::mem::take).unwrap_or_default()
-    }
-
-    #[inline]
-    fn put(&mut self, id: NodeId, places: Places) {
-        if let Some(waiting) = self.waiting.get_mut(id as usize) {
-            waiting.0 |= places.0;
-        }
-    }
-
-    // A function for each node, so that each gets the registers for itself.
-    #[inline(never)]
-    fn step<N: Node>(&mut self, cx: &mut Cx<'_>, node: &mut N) {
-        let work = self.take(N::ID);
-        node.gather(cx, work.filter_map(|place| self.slots.get(place).map(|slot| &slot.meta)));
-        // Most packets of a burst go the same way: they are put there together.
-        let (mut way, mut along) = (NodeId::Drop, Places(0));
-        for place in work {
-            let Some(Slot { frame: Some(frame), meta }) = self.slots.get_mut(place) else {
-                continue;
-            };
-            let next = node.step(cx, &mut Packet { frame, meta });
-            debug_assert!(
-                N::EDGES.contains(&next.node()),
-                "{:?} has no edge to {:?}",
-                N::ID,
-                next.node()
-            );
-            meta.note(next);
-            if next.node() != way {
-                self.put(way, along);
-                (way, along) = (next.node(), Places(0));
-            }
-            along.insert(place);
-        }
-        node.finish(cx);
-        self.put(way, along);
-    }
-
-    #[inline(never)]
-    fn end<E: End>(&mut self, cx: &mut Cx<'_>, end: &mut E) {
-        let mut refused = Places(0);
-        for place in self.take(E::ID) {
-            let Some(slot) = self.slots.get_mut(place) else { continue };
-            let Some(frame) = slot.frame.take() else { continue };
-            if let Err((frame, reason)) = end.take(cx, frame, &slot.meta) {
-                slot.meta.reason = reason;
-                slot.frame = Some(frame);
-                refused.insert(place);
+            if let Some(places) = watched {
+                after(cx, line, id, places);
             }
         }
-        end.finish(cx);
-        self.put(NodeId::Drop, refused);
+    }
+}
+
+/// Somebody follows packets: what is known of those that wait at a node.
+#[cold]
+fn before(cx: &mut Cx<'_>, line: &Line, id: NodeId) -> Places {
+    let places = line.waiting(id);
+    if let Some(trace) = cx.trace.as_deref_mut() {
+        line.packets(places).for_each(|(place, frame, meta)| trace.before(place, id, frame, meta));
+    }
+    places
+}
+
+/// What became of them there.
+#[cold]
+fn after(cx: &mut Cx<'_>, line: &Line, id: NodeId, places: Places) {
+    let Some(trace) = cx.trace.as_deref_mut() else { return };
+    for (place, meta, to) in line.moved(places) {
+        trace.after(place, (id, to), meta, cx.flows.as_deref());
     }
 }
