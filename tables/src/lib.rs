@@ -11,8 +11,10 @@
 //! | `flow` | the sessions that workers remember |
 //! | `lpm`, `bridge`, `array` | the persistent structures a `Fib` is made of |
 //! | `compile` | from `Model` to `Fib`, incrementally: the only file that knows both |
-//! | `publish`, `writer` | snapshots by generation, one writer and many readers; all atomics are in `publish` |
+//! | `publish`, `writer` | snapshots by generation, one writer and many readers |
 //! | `drop_reason` | the one list of drop reasons |
+//!
+//! Atomics are in `publish` and in `flow`, nowhere else.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -8,6 +8,8 @@
 //! | `server`, `follow`, `touched` | the control thread: requests, and what follows from a change |
 //! | `control` | sockets of clients, pages, publication |
 //! | `settings`, `facts`, `describe` | what can be set while it runs; limits, use and memory as the tools show them |
+//! | `flows` | sessions as rows, and changed by hand |
+//! | `explain` | packets that are followed, thought of or real |
 //! | `stations` | what workers have heard and the bridge table learns |
 //! | `ports`, `links` | ports follow the model and the netdevs |
 //! | `kernel`, `underlay`, `route_changes` | tunnel destinations follow the kernel's routes and neighbours |
