@@ -3,7 +3,7 @@
 use api::{FlowInfo, Lookup, Rows, Table};
 
 use super::matching::Wanted;
-use super::render;
+use super::{detail, render};
 use crate::json;
 use crate::tool::{Failure, Session};
 
@@ -40,7 +40,8 @@ pub(super) fn run(
     Ok(())
 }
 
-pub(super) fn get(session: &mut Session<'_>, index: u32) -> Result<(), Failure> {
+/// One flow; `with_rules`: and what decided about it.
+pub(super) fn get(session: &mut Session<'_>, index: u32, with_rules: bool) -> Result<(), Failure> {
     let mut client = session.connect()?;
     let table = client.flow_table()?;
     if index >= table.entries {
@@ -56,8 +57,15 @@ pub(super) fn get(session: &mut Session<'_>, index: u32) -> Result<(), Failure> 
         }
         Err(other) => return Err(other.into()),
     };
-    session.show(&rows, |rows| match rows {
-        Rows::Flow(rows) => rows.iter().map(render::detail).collect(),
-        _ => String::new(),
-    })
+    let Rows::Flow(flows) = &rows else { return Ok(()) };
+    let Some(flow) = flows.first() else { return Ok(()) };
+    if session.json() {
+        return session.show(&rows, |_| String::new());
+    }
+    if flow.flags & FlowInfo::EVICTED != 0 {
+        let line = format!("Flow at index {index} is EVICTED. Use --show-evicted\n");
+        return session.print(&line);
+    }
+    session.print(&detail::text(&mut client, flow)?)?;
+    if with_rules { session.print(&detail::rules(flow)) } else { Ok(()) }
 }

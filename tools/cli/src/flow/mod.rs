@@ -1,5 +1,6 @@
 //! `flow`: the sessions that workers remember (reference cli.md section 7).
 
+mod detail;
 mod list;
 mod matching;
 mod render;
@@ -19,6 +20,7 @@ pub(crate) enum Id {
     ShowEvicted,
     Match,
     Get,
+    Rules,
     Statistics,
     Rate,
     Forward,
@@ -46,6 +48,8 @@ pub(crate) const TOOL: Tool<Id> = Tool {
             "flows of `A:P[,B:Q]`, `vrf N`, `proto NAME`, joined by &",
         ),
         Opt::valued(Id::Get, "get", "g", "INDEX", "one flow"),
+        Opt::flag(Id::Rules, "rules", "", "with --get: the rules that decided, age, core")
+            .extension(),
         Opt::flag(Id::Statistics, "", "s", "statistics, twice a second"),
         Opt::flag(Id::Rate, "", "r", "rates, twice a second"),
         Opt::valued(
@@ -96,7 +100,7 @@ fn run(given: &Given<Id>, session: &mut Session<'_>) -> Result<(), Failure> {
     let index =
         |id| given.number(id).map(|number| number.index::<u32>()).filter(|index| *index != 0);
     if let Some(index) = index(Id::Get) {
-        return list::get(session, index);
+        return list::get(session, index, given.has(Id::Rules));
     }
     let changes = [
         (Id::Forward, FlowChange::Forward),

@@ -194,7 +194,7 @@ const TCP: [(u16, &str); 9] = [
     (0x8000, "D"),
 ];
 
-fn letters(bits: u16, of: &[(u16, &str)]) -> String {
+pub(super) fn letters(bits: u16, of: &[(u16, &str)]) -> String {
     of.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| *letter).collect()
 }
 
@@ -236,53 +236,7 @@ const REASONS: [&str; 35] = [
     "RevOutFWAASPolicy",
 ];
 
-fn reason(code: u8) -> String {
+pub(super) fn reason(code: u8) -> String {
     let known = REASONS.get(usize::from(code));
     known.map_or_else(|| code.to_string(), |text| (*text).to_owned())
 }
-
-/// One flow, a field a line: what the row says. The original looks up routes and interfaces beside it.
-pub(super) fn detail(flow: &FlowInfo) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{:30}{value}", format!("{name}:"));
-    };
-    let protocol = match flow.protocol {
-        6 => "TCP",
-        17 => "UDP",
-        1 => "ICMP",
-        58 => "ICMPv6",
-        132 => "SCTP",
-        _ => "UNKNOWN",
-    };
-    line("Flow Index", flow.index.to_string());
-    line("Flow Generation ID", flow.generation.to_string());
-    line("Reverse Flow Index", flow.reverse.map_or("-1".to_owned(), |index| index.to_string()));
-    line("VRF", flow.vrf.to_string());
-    line("Destination VRF", flow.destination_vrf.unwrap_or(flow.vrf).to_string());
-    line("Flow Source", format!("[{}]:{:<5}", flow.source, flow.source_port));
-    line("Flow Destination", format!("[{}]:{:<5}", flow.destination, flow.destination_port));
-    line("Flow Protocol", protocol.to_owned());
-    let action = match flow.action {
-        FlowAction::Forward => "FORWARD".to_owned(),
-        FlowAction::Hold => "HOLD".to_owned(),
-        FlowAction::Unknown => "Unknown".to_owned(),
-        FlowAction::Drop => format!("DROP:{:30}{}", "", reason(flow.drop_reason)),
-        FlowAction::Nat => format!("NAT: {}", letters(flow.flags, &KINDS)),
-    };
-    line("Flow Action", action);
-    line("Expected Source", format!("NextHop {}", flow.source_next_hop));
-    line("Network Policy Rule", flow.network_rule.to_string());
-    line("Security Group Rule", flow.group_rule.to_string());
-    line("Age, Idle", format!("{} s, {} s", flow.age, flow.idle));
-    line("Flow Statistics", format!("{}/{}", flow.packets, flow.bytes));
-    text
-}
-
-const KINDS: [(u16, &str); 5] = [
-    (FlowInfo::SNAT, "SourceNAT, "),
-    (FlowInfo::SPAT, "SourcePortNAT, "),
-    (FlowInfo::DNAT, "DestinationNAT, "),
-    (FlowInfo::DPAT, "DestinationPortNAT, "),
-    (FlowInfo::LINK_LOCAL, "LinkLocalNAT, "),
-];

@@ -67,7 +67,7 @@ fn looks_like_inet6(text: &str) -> bool {
 }
 
 /// The address without the bits behind the length.
-pub(super) fn masked(address: IpAddr, length: u8) -> IpAddr {
+pub(crate) fn masked(address: IpAddr, length: u8) -> IpAddr {
     match address {
         IpAddr::V4(ip) => Prefix::new(ip, length).map_or(address, |prefix| prefix.address().into()),
         IpAddr::V6(ip) => Prefix::new(ip, length).map_or(address, |prefix| prefix.address().into()),

@@ -13,6 +13,7 @@ use api::VrfId;
 
 use crate::options::{Given, Number, Offer, Opt};
 use crate::tool::{self, Failure, Session, Tool};
+pub(crate) use address::masked;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Id {

@@ -1,6 +1,7 @@
 //! A daemon in a thread: answers on a real socket what a test has put into it.
 
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -211,6 +212,11 @@ impl Content {
     }
 
     fn find(&self, lookup: &Lookup) -> Option<Rows> {
+        let asked = match lookup {
+            Lookup::Inet { address, .. } => Some(IpAddr::V4(*address)),
+            Lookup::Inet6 { address, .. } => Some(IpAddr::V6(*address)),
+            _ => None,
+        };
         self.rows.iter().find_map(|rows| match (rows, lookup) {
             (Rows::Vif(rows), Lookup::Vif { id, .. }) => {
                 one(rows, |row| row.id == *id).map(Rows::Vif)
@@ -222,7 +228,9 @@ impl Content {
                 one(rows, |row| row.id == *id).map(Rows::NextHop)
             }
             (Rows::Route(rows), Lookup::Inet { .. } | Lookup::Inet6 { .. }) => {
-                one(rows, |_| true).map(Rows::Route)
+                // The route that was asked for, or the only one there is.
+                let same = one(rows, |row| asked == Some(row.address));
+                same.or_else(|| one(rows, |_| true)).map(Rows::Route)
             }
             (Rows::Bridge(rows), Lookup::Bridge { mac, .. }) => {
                 one(rows, |row| row.mac == *mac).map(Rows::Bridge)
