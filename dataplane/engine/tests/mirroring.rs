@@ -5,9 +5,10 @@ mod site;
 
 use std::net::IpAddr;
 
+use site::policy::*;
 use site::*;
 use tables::*;
-use wire::{Mac, Vni};
+use wire::{Mac, Vni, protocol};
 
 const MIRROR: MirrorId = MirrorId(3);
 
@@ -111,6 +112,82 @@ fn point_43_a_dynamic_mirror_puts_metadata_in_front_and_ff00_without() {
         site.put([Object::Vif(Vif { ingress_metadata: ingress_metadata.clone(), ..vif })]);
         let sent = site.exchange(&[(VIF3, &packet)]);
         assert_eq!(sent.on(FABRIC)[0][42..], [&ingress_metadata[..], &packet].concat());
+    });
+}
+
+#[test]
+fn point_43_sessions_that_policy_mirrors_are_copied_both_ways_without_tunnel_headers() {
+    each_with_flows(|site, sessions| {
+        site.put([mirror(42, Some(7001), MirrorFlags(0))]);
+        let dns = to_port(rule(0xa, Verdict::Pass), protocol::UDP, 53);
+        let mirrored = Rule { mirror: Some(MIRROR), ..dns.clone() };
+        network_rules(site, vec![mirrored, rule(0xb, Verdict::Pass)]);
+        let there = udp(MAC3, 3, 9, (1000, 53), b"question");
+        for _ in 0..2 {
+            let sent = site.send(VIF3, std::slice::from_ref(&there));
+            let [copy, packet] = sent.on(FABRIC) else { panic!("a copy beside it: {sent:?}") };
+            let (copy, packet) =
+                if copy[36..38] == [0x12, 0xb5] { (copy, packet) } else { (packet, copy) };
+            assert_eq!(copy[42..50], [8, 0, 0, 0, 0, 0x1b, 0x59, 0]);
+            assert_eq!(copy[50..], there, "from its Ethernet header on, as it came");
+            assert_eq!(packet[36..38], 6635u16.to_be_bytes());
+            sent.expect_drops(&[]);
+        }
+        let back = udp(MAC9, 9, 3, (53, 1000), b"answer");
+        let sent = site.send(FABRIC, &[mpls_over_udp(20, 64, &back[14..])]);
+        let ([copy], [delivered]) = (sent.on(FABRIC), sent.on(VIF3)) else { panic!("{sent:?}") };
+        assert_eq!(copy[50..64], delivered[..14], "the header it is delivered with");
+        assert_eq!(copy[64..], back[14..], "before a hop was taken off");
+        let [forward, _] = flows(sessions)[..] else { panic!("two flows") };
+        assert_eq!(forward.packets, 2, "copies are not counted");
+
+        let other = site.send(VIF3, &[udp(MAC3, 3, 9, (1000, 54), b"not mirrored")]);
+        assert_eq!(other.on(FABRIC).len(), 1);
+        // With the next packet after its change.
+        network_rules(site, vec![dns.clone(), rule(0xb, Verdict::Pass)]);
+        assert_eq!(site.send(VIF3, std::slice::from_ref(&there)).on(FABRIC).len(), 1);
+        network_rules(site, vec![Rule { mirror: Some(MIRROR), ..dns }]);
+        assert_eq!(site.send(VIF3, std::slice::from_ref(&there)).on(FABRIC).len(), 2);
+    });
+}
+
+#[test]
+fn point_43_a_translated_session_is_mirrored_before_its_translation() {
+    each_with_flows(|site, _| {
+        site.put([
+            analyser(24, "192.0.2.1", "192.0.2.3", NhFlags(0), VrfId(0)),
+            mirror(24, None, MirrorFlags::DYNAMIC),
+        ]);
+        site.put([rule_set(
+            NETWORK,
+            vec![Rule { mirror: Some(MIRROR), ..rule(0xa, Verdict::Pass) }],
+        )]);
+        let policy = VifPolicy { network: vec![NETWORK], ..VifPolicy::default() };
+        let Object::Vif(vif) = policed(VIF3, policy) else { panic!("a vif") };
+        let public = VrfId(7);
+        let floating_ips = vec![FloatingIp {
+            address: "192.0.2.100".parse().unwrap(),
+            fixed: tenant(3).into(),
+            vrf: public,
+            direction: FloatingDirection::Both,
+            ports: Vec::new(),
+        }];
+        site.put([
+            route(public, "0.0.0.0/0", 40, Some(60)),
+            route(public, "192.0.2.100/32", 20, Some(20)),
+            Object::Vif(Vif { floating_ips, ..vif }),
+        ]);
+        let mut packet = Vec::new();
+        etherparse::PacketBuilder::ethernet2(MAC3.0, Mac::GATEWAY.0)
+            .ipv4(tenant(3).octets(), [198, 51, 100, 9], 64)
+            .udp(1000, 53)
+            .write(&mut packet, b"question")
+            .unwrap();
+        let sent = site.send(VIF3, std::slice::from_ref(&packet));
+        let copy = sent.on(FABRIC).iter().find(|sent| sent[42..44] == [0xff, 0]);
+        assert_eq!(copy.expect("a copy")[44..], packet, "{sent:?}");
+        let translated = sent.on(FABRIC).iter().find(|sent| sent[36..38] == 6635u16.to_be_bytes());
+        assert_eq!(translated.expect("the packet")[58..62], [192, 0, 2, 100]);
     });
 }
 

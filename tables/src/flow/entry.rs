@@ -36,7 +36,7 @@ FlowFlags(u16) {
     HELD = 0x8;
     /// The session has ended.
     DEAD = 0x10;
-    /// Its packets need more than to be counted and forwarded: mirrors, another VRF, forced TTLs.
+    /// Its packets need more than to be counted and forwarded: forced TTLs.
     SPECIAL = 0x20;
     /// TCP whose state is followed.
     TCP = 0x40;
@@ -44,6 +44,8 @@ FlowFlags(u16) {
     ROUTED = 0x80;
     /// An agent is told about it when it is met the first time.
     NEW = 0x100;
+    /// Its packets are copied to the session's mirrors.
+    MIRRORED = 0x200;
 });
 
 flags!(

@@ -3,11 +3,15 @@
 //! A copy is a packet of the dataplane's own: it is never copied again, it meets no limit, and what becomes of it is
 //! counted where it was made. One that cannot be made counts as `CloneFail`.
 
+use arrayvec::ArrayVec;
 use port::Frame;
-use tables::{DropReason, FibVif, MirrorFlags, VifFeatures};
+use tables::{
+    DropReason, Fib, FibNextHop, FibVif, Mirror, MirrorFlags, MirrorId, VifFeatures, VifId,
+    VifKind, VrfId,
+};
 
 use crate::graph::{Cx, Next};
-use crate::packet::{Marks, Meta, Spread};
+use crate::packet::{Marks, Meta, Packet, Spread};
 
 /// Which way a mirrored packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +47,7 @@ pub(super) fn mirror(
     if mirror.flags.contains(MirrorFlags::HW_ASSISTED) {
         return;
     }
-    let mut copy = Meta::arriving(vif.id, Spread::Done);
-    copy.rx_kind = vif.kind;
-    copy.marks = Marks::COPY;
-    copy.nh = mirror.next_hop;
-    copy.set_label(mirror.vni.map(u32::from));
-    copy.vrf = fib.next_hop_entry(mirror.next_hop).vrf.unwrap_or(meta.vrf);
+    let copy = copied(fib, mirror, (vif.id, vif.kind), meta.vrf);
     let metadata = match direction {
         Direction::Received => &extras.ingress_metadata,
         Direction::Sent => &extras.egress_metadata,
@@ -59,6 +58,53 @@ pub(super) fn mirror(
         (true, metadata) => metadata,
     };
     send(cx, frame, copy, in_front, Next::NextHop);
+}
+
+/// Copies a packet of a session that is mirrored by policy, before anything of it is translated. What came out of a tunnel
+/// has no tunnel headers, and the Ethernet header that it would be delivered with.
+pub(crate) fn of_session(cx: &mut Cx<'_>, packet: &Packet<'_>, mirrors: [Option<MirrorId>; 2]) {
+    let meta = &*packet.meta;
+    if meta.marks.contains(Marks::COPY) {
+        return;
+    }
+    let fib = cx.fib;
+    let (vif, header) = match fib.next_hop(meta.nh) {
+        FibNextHop::Encap { vif, rewrite, .. } if !meta.is_from_workload() => {
+            let ethertype = meta.protocol.ip_ethertype().filter(|_| meta.network == 0);
+            let header = ethertype.map(|ethertype| {
+                let mut header = *rewrite;
+                let [.., a, b] = &mut header;
+                [*a, *b] = ethertype.to_be_bytes();
+                header
+            });
+            (*vif, header)
+        }
+        _ => (meta.rx_vif, None),
+    };
+    let kind = fib.vif(vif).map_or(meta.rx_kind, |vif| vif.kind);
+    for mirror in mirrors.into_iter().flatten().filter_map(|id| fib.mirror(id)) {
+        if mirror.flags.contains(MirrorFlags::HW_ASSISTED) {
+            continue;
+        }
+        let mut in_front = ArrayVec::<u8, { NO_METADATA.len() + 14 }>::new();
+        if mirror.flags.contains(MirrorFlags::DYNAMIC) {
+            in_front.extend(NO_METADATA);
+        }
+        in_front.extend(header.into_iter().flatten());
+        let copy = copied(fib, mirror, (vif, kind), meta.vrf);
+        send(cx, packet.frame, copy, &in_front, Next::NextHop);
+    }
+}
+
+/// What is known of a copy for a mirror: it is charged to an interface.
+fn copied(fib: &Fib, mirror: &Mirror, (vif, kind): (VifId, VifKind), vrf: VrfId) -> Meta {
+    let mut copy = Meta::arriving(vif, Spread::Done);
+    copy.rx_kind = kind;
+    copy.marks = Marks::COPY;
+    copy.nh = mirror.next_hop;
+    copy.set_label(mirror.vni.map(u32::from));
+    copy.vrf = fib.next_hop_entry(mirror.next_hop).vrf.unwrap_or(vrf);
+    copy
 }
 
 /// Copies a frame to the monitoring interface, if there is one; copies are not. Losses are the monitoring interface's.

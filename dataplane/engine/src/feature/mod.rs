@@ -10,7 +10,7 @@
 //! | `marking` | DSCP and ECN: classes, tunnels in and out |
 
 pub(crate) mod marking;
-mod mirror;
+pub(crate) mod mirror;
 pub(crate) mod rx;
 pub(crate) mod tag;
 pub(crate) mod tx;

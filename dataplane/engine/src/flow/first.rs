@@ -181,6 +181,8 @@ fn new_session(plan: &Plan, denied: bool, now: Moment) -> NewSession {
     }
     if denied {
         flags = flags.with(FlowFlags::DENIED);
+    } else if is_mirrored(&plan.judgement) {
+        flags = flags.with(FlowFlags::MIRRORED);
     }
     // What is denied says nothing about sessions that the other end begins.
     let reverse = (!denied).then_some(NewFlow { key: plan.reverse, flags });
@@ -426,6 +428,10 @@ fn is_gateways(workload: Option<&FibVif>, peer: std::net::IpAddr, key: &FlowKey)
     gateway && matches!(key.protocol, protocol::ICMP | protocol::ICMPV6)
 }
 
+fn is_mirrored(judgement: &Judgement) -> bool {
+    judgement.mirrors.iter().any(Option::is_some)
+}
+
 fn passing(rule: RuleId) -> Judgement {
     Judgement {
         verdict: Verdict::Pass,
@@ -459,7 +465,9 @@ pub(crate) fn judge_again(cx: &Cx<'_>, id: FlowId) -> bool {
     if judgement.verdict == Verdict::Pass && session.flags().contains(SessionFlags::ONE_SIDED) {
         return false;
     }
-    flow.assign(FlowFlags::DENIED, judgement.verdict == Verdict::Deny);
+    let denied = judgement.verdict == Verdict::Deny;
+    flow.assign(FlowFlags::DENIED, denied);
+    flow.assign(FlowFlags::MIRRORED, !denied && is_mirrored(&judgement));
     let rules = (judgement.network_rule, judgement.group_rule);
     session.set_judgement(vrfs, judgement.reason, judgement.mirrors, rules);
     true

@@ -9,6 +9,7 @@ use super::first::{self, Outcome};
 use super::stamp::{self, Ends, Stamp};
 use super::tcp::{self, Segment};
 use super::{Moment, age, nat, source};
+use crate::feature::mirror;
 use crate::graph::{Cx, Next};
 use crate::packet::{Hop, Layer, Marks, Packet, Protocol};
 
@@ -85,6 +86,17 @@ fn route(cx: &Cx<'_>, packet: &mut Packet<'_>, id: FlowId) {
     }
 }
 
+/// Copies a packet that may pass, if its session is mirrored.
+pub(crate) fn mirror(cx: &mut Cx<'_>, packet: &Packet<'_>, id: FlowId) {
+    if !state(cx, id).flags().contains(FlowFlags::MIRRORED) {
+        return;
+    }
+    let session = cx.flows.as_deref().and_then(|table| table.session(id));
+    if let Some(mirrors) = session.map(|session| session.mirrors()) {
+        mirror::of_session(cx, packet, mirrors);
+    }
+}
+
 /// The keys of a session and what lies around them.
 struct Whole {
     own: FlowKey,
@@ -127,6 +139,7 @@ pub(crate) fn translated(
     if let Err(reason) = count(cx, packet, id, state(cx, id).flags(), segment) {
         return Next::Drop(reason);
     }
+    mirror(cx, packet, id);
     if found.session.contains(SessionFlags::TTL) {
         set_ttl(packet, if id.is_forward() { 255 } else { 2 });
     }
@@ -264,6 +277,7 @@ fn anew(cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId, key: &FlowKey) -> 
             if state.flags().contains(FlowFlags::NAT) {
                 translated(cx, packet, id, None)
             } else {
+                mirror(cx, packet, id);
                 pass(cx, packet, (id, state), None)
             }
         }

@@ -42,8 +42,11 @@ struct Policy {
 }
 
 /// What takes longer than to be counted and sent on.
-const UNUSUAL: FlowFlags =
-    FlowFlags::DEAD.with(FlowFlags::HELD).with(FlowFlags::NAT).with(FlowFlags::SPECIAL);
+const UNUSUAL: FlowFlags = FlowFlags::DEAD
+    .with(FlowFlags::HELD)
+    .with(FlowFlags::NAT)
+    .with(FlowFlags::SPECIAL)
+    .with(FlowFlags::MIRRORED);
 
 impl Node for Flow {
     const ID: NodeId = NodeId::Flow;
@@ -142,7 +145,10 @@ impl Flow {
         let stamp = self.stamp(cx.fib, packet.meta, flow);
         if flow.stamp() != (stamp, source::origin(packet.meta)) {
             match pass::refresh(cx, packet, id) {
-                Ok(()) => state = pass::state(cx, id),
+                Ok(()) => {
+                    state = pass::state(cx, id);
+                    pass::mirror(cx, packet, id);
+                }
                 Err(next) => return next,
             }
         }
@@ -188,7 +194,30 @@ impl Flow {
         if state.flags().contains(FlowFlags::HELD) {
             return Next::Drop(DropReason::FlowUnusable);
         }
+        if state.flags().0 & (FlowFlags::NAT.0 | FlowFlags::SPECIAL.0) == 0 {
+            return self.mirrored(cx, packet, id, segment);
+        }
         pass::translated(cx, packet, id, segment)
+    }
+
+    /// A session that is mirrored, and nothing else.
+    fn mirrored(
+        &mut self,
+        cx: &mut Cx<'_>,
+        packet: &mut Packet<'_>,
+        id: FlowId,
+        segment: Option<Segment>,
+    ) -> Next {
+        let flow = cx.flows.as_deref().and_then(|table| table.flow(id));
+        let Some(flow) = flow else { return Next::Drop(DropReason::FlowUnusable) };
+        let stamp = self.stamp(cx.fib, packet.meta, flow);
+        if flow.stamp() != (stamp, source::origin(packet.meta))
+            && let Err(next) = pass::refresh(cx, packet, id)
+        {
+            return next;
+        }
+        pass::mirror(cx, packet, id);
+        pass::pass(cx, packet, (id, pass::state(cx, id)), segment)
     }
 
     /// Forgets a session and begins a new one with this packet.
