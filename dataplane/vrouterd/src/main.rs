@@ -9,6 +9,7 @@
 //! | `control` | sockets of clients, pages, publication |
 //! | `settings`, `facts`, `describe` | what can be set while it runs; limits, use and memory as the tools show them |
 //! | `flows` | sessions as rows, and changed by hand |
+//! | `export` | sessions told to a collector |
 //! | `explain` | packets that are followed, thought of or real |
 //! | `stations` | what workers have heard and the bridge table learns |
 //! | `ports`, `links` | ports follow the model and the netdevs |
@@ -19,6 +20,7 @@ mod control;
 mod cores;
 mod describe;
 mod explain;
+mod export;
 mod facts;
 mod flows;
 mod follow;

@@ -1,10 +1,14 @@
 //! The command line: raw flags, checked once into [`Options`].
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Parser;
 use engine::{DscpMode, FlowLimits, MssClamp, Rate, Settings, StormLimits};
+
+use crate::export::Collector;
 
 /// The vRouter's forwarding engine: pinned poll-mode workers on AF_XDP, and the control socket they are told by.
 #[derive(Debug, Parser)]
@@ -41,6 +45,18 @@ pub(crate) struct Options {
     /// Sessions a second that one interface may begin on one worker, where its own settings do not say; 0: no limit.
     #[arg(long, default_value_t = 50_000, value_name = "RATE")]
     pub(crate) session_rate: u32,
+
+    /// Tell this collector of all sessions by IPFIX over UDP, as 192.0.2.9:4739 or [2001:db8::9]:4739.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ipfix: Option<SocketAddr>,
+
+    /// Seconds between records of a session that goes on.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) ipfix_interval: u32,
+
+    /// Private enterprise number under which rules are told: element 1 the network's, 2 the group's, 16 bytes each.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) ipfix_enterprise: Option<u32>,
 
     /// Refuse to start unless this device exists.
     #[arg(long, value_name = "NAME")]
@@ -101,6 +117,13 @@ impl Options {
             Clamp::Off => MssClamp::Off,
         };
         Settings { storms: self.storm_limits(), mss, dscp: self.dscp }
+    }
+
+    /// Whom to tell of sessions.
+    pub(crate) fn collector(&self) -> Option<Collector> {
+        let interval = Duration::from_secs(self.ipfix_interval.into());
+        let enterprise = self.ipfix_enterprise;
+        self.ipfix.map(|address| Collector { address, interval, enterprise })
     }
 
     /// How much of the flow table one interface may have.

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::control::{Epochs, Publisher, serve};
 use crate::explain::Tracer;
+use crate::export::Exporter;
 use crate::flows::Flows;
 use crate::kernel::Kernel;
 use crate::links::Links;
@@ -77,6 +78,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         workers: u8::try_from(cores.len()).unwrap_or(u8::MAX),
         sock_dir: options.sock_dir.clone(),
     };
+    let exporter =
+        options.collector().map(|to| Exporter::start(to, flows.shared().0)).transpose()?;
     publisher.publish();
     let (kernel, events) = Kernel::open()?;
     let (ports, outcomes) = Ports::new(ground, engine);
@@ -114,6 +117,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     });
     drop(directory);
     workforce.end(&mut server);
+    exporter.into_iter().for_each(Exporter::end);
     // Openings that still wait for the kernel are not waited for.
     runtime.shutdown_background();
     Ok(ended?)

@@ -27,6 +27,7 @@ pub(crate) mod stamp;
 pub(crate) mod tcp;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tables::flow::{Flow, FlowId, FlowIndex, FreeSlots, Packed, Session, Sessions};
 use tables::{VifId, limits};
@@ -76,6 +77,11 @@ impl Moment {
         // Another worker's turn may have begun later than this one's.
         if ago > u32::MAX >> 1 { 0 } else { ago }
     }
+}
+
+/// How long ago what a flow remembers as a time was.
+pub fn flow_age(now: Tick, then: u32) -> Duration {
+    Duration::from_nanos(u64::from(Moment::of(now).since(then)) << Moment::SHIFT)
 }
 
 /// Seconds between what a flow remembers as a time and now.

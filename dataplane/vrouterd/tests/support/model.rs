@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tables::{
     BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object,
-    Op, Rewrite, Route, RouteFlags, Transport, TunnelEncap, Vif, VifFlags, VifId, VifKind,
-    VniEntry, VrfId,
+    Op, Peer, Ports, Rewrite, Route, RouteFlags, Rule, RuleFamily, RuleId, RuleSet, RuleSetId,
+    Transport, TunnelEncap, Verdict, Vif, VifFlags, VifId, VifKind, VifPolicy, VniEntry, VrfId,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -150,6 +150,49 @@ pub(crate) fn bridged(port: &str, flags: VifFlags) -> Vec<Op> {
         next_hop(BRIDGED, NhFamily::Bridge, VRF, kind),
     ];
     objects.map(Op::Put).into()
+}
+
+/// Puts the workload's interface under a network policy of these rules.
+pub(crate) fn policed(here: &Side, rules: Vec<Rule>) -> Vec<Op> {
+    const SET: RuleSetId = RuleSetId(1);
+    let rewrite = [&here.workload_mac.0[..], &Mac::GATEWAY.0, &[0x08, 0x00]].concat();
+    let kind = NextHopKind::Encap { vif: PORT, rewrite };
+    let flags = NhFlags::VALID.with(NhFlags::POLICY);
+    let port = vif(PORT, &here.port, VifKind::Virtual, VRF);
+    let policy = VifPolicy { network: vec![SET], ..VifPolicy::default() };
+    let objects = [
+        Object::RuleSet(RuleSet { id: SET, name: "network-policy red".to_owned(), rules }),
+        Object::NextHop(NextHop {
+            id: TO_WORKLOAD,
+            family: NhFamily::Inet,
+            vrf: Some(VRF),
+            flags,
+            kind,
+        }),
+        Object::Vif(Vif {
+            flags: VifFlags::L3.with(VifFlags::POLICY),
+            next_hop: Some(TO_WORKLOAD),
+            policy,
+            ..port
+        }),
+    ];
+    objects.map(Op::Put).into()
+}
+
+/// Lets everything of a protocol pass.
+pub(crate) fn pass(id: u128, protocol: u8) -> Rule {
+    Rule {
+        id: RuleId(id),
+        family: RuleFamily::Any,
+        protocol: Some(protocol),
+        source: Peer::Any,
+        source_ports: Ports::ANY,
+        destination: Peer::Any,
+        destination_ports: Ports::ANY,
+        verdict: Verdict::Pass,
+        log: false,
+        mirror: None,
+    }
 }
 
 /// A workload's IPv6 address, and the gateway's.
