@@ -1,6 +1,7 @@
 //! The packet path between memory ports: packets come from memory that is warm where the table of packets fits the
 //! caches, and go nowhere.
 
+mod changes;
 mod scenario;
 mod site;
 
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::meter::{Figures, hertz, middle};
 use crate::row::Row;
+use changes::Change;
 use scenario::Scenario;
 use site::Site;
 
@@ -31,6 +33,14 @@ pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
         rows.push(row(scenario, rounds)?);
         rows.extend(begun(scenario, rounds));
     }
+    let all: Vec<(Scenario, Change)> = Scenario::all()
+        .into_iter()
+        .filter(Scenario::is_changed)
+        .flat_map(|scenario| Change::ALL.map(|change| (scenario, change)))
+        .filter(|(scenario, change)| wanted(&change.workload(scenario)))
+        .collect();
+    let changed = std::thread::scope(|scope| scope.spawn(|| changed(&all)).join());
+    rows.extend(changed.map_err(|_| anyhow::anyhow!("a measurement panicked"))??);
     Ok(rows)
 }
 
@@ -56,6 +66,22 @@ fn rounds(scenarios: &[Scenario]) -> Result<Vec<Rounds>> {
         }
     }
     Ok(rounds)
+}
+
+/// Established sessions while tables change: it takes a core for them and one for the changes.
+fn changed(all: &[(Scenario, Change)]) -> Result<Vec<Row>> {
+    let cores = sys::affinity::allowed()?;
+    let mut rows = Vec::new();
+    for (scenario, change) in all {
+        let name = change.workload(scenario);
+        let [first, .., last] = cores.as_slice() else {
+            println!("skipped: {name}: needs two cores");
+            continue;
+        };
+        sys::affinity::pin(*last)?;
+        rows.push(changes::row(scenario, *change, *first).with_context(|| name)?);
+    }
+    Ok(rows)
 }
 
 /// How fast sessions begin, both directions of each: of many only.

@@ -108,6 +108,11 @@ impl Scenario {
         self.flows >= MILLION
     }
 
+    /// Whether it is measured while tables change, too.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.policy == Policy::Pass && self.flows == 10_000
+    }
+
     /// `stage/what/flows/routes/size`.
     pub(crate) fn workload(&self) -> String {
         let what = match self.what {
@@ -205,6 +210,24 @@ impl Scenario {
                 Object::NextHop(NextHop { flags: hop.flags.with(NhFlags::POLICY), ..hop })
             }
             plain => plain,
+        }
+    }
+
+    /// A route beside those of the flows, in their VRF: of 65536, with another label each time they come round.
+    pub(crate) fn other_route(n: u32) -> Object {
+        let address = Ipv4Addr::from_bits(0x3c00_0000 + n % 65_536 * 8);
+        route(RED, address, TUNNEL, Some(100 + n / 65_536 % 1000))
+    }
+
+    /// The network's rules, each with another name.
+    pub(crate) fn other_rules(&self, turn: u32) -> Object {
+        match self.rules() {
+            Object::RuleSet(mut set) => {
+                let names = set.rules.iter_mut().map(|rule| &mut rule.id.0);
+                names.for_each(|id| *id += u128::from(turn) << 32);
+                Object::RuleSet(set)
+            }
+            other => other,
         }
     }
 

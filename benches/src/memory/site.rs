@@ -33,7 +33,8 @@ pub(crate) struct Site {
     capacity: usize,
     /// Sessions begun a second.
     pub(crate) begun: Option<f64>,
-    _writer: Writer,
+    /// What the worker goes by; not here while somebody else changes it.
+    pub(crate) tables: Option<(Model, Writer)>,
 }
 
 impl Site {
@@ -43,7 +44,7 @@ impl Site {
         let frames = u32::try_from(packets.len() * 2 + 512)?;
         let pools = FramePools::new(Memory::new(frames, 2048, "bench")?, 2);
         let mut pool = pools.pool();
-        let mut writer = program(scenario)?;
+        let (model, mut writer) = program(scenario)?;
         let seat =
             Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
         let (mut engine, mut workers) = Engine::new([seat], Seed(0x1234_5678_9abc_def1));
@@ -71,7 +72,7 @@ impl Site {
             sink,
             burst,
             capacity,
-            _writer: writer,
+            tables: Some((model, writer)),
             begun: None,
         };
         // Ports are added by a turn's commands.
@@ -146,14 +147,14 @@ fn add_flows(scenario: &Scenario, workers: &mut [Worker]) -> Result<()> {
 }
 
 /// The scenario's tables, published.
-fn program(scenario: &Scenario) -> Result<Writer> {
+fn program(scenario: &Scenario) -> Result<(Model, Writer)> {
     let (mut model, mut writer) = (Model::new(), Writer::new());
     let puts: Vec<Op> = scenario.objects().into_iter().map(Op::Put).collect();
     let changes = model.apply(&puts, Owner::Agent)?;
     writer.publish(&model, &changes);
     let changes = model.apply(&[Op::Put(Scenario::adjacency())], Owner::Vrouterd)?;
     writer.publish(&model, &changes);
-    Ok(writer)
+    Ok((model, writer))
 }
 
 /// Takes what is sent and offers nothing.
@@ -203,7 +204,7 @@ impl Probe {
     fn new(scenario: &Scenario) -> Result<Probe> {
         let pools = FramePools::new(Memory::new(256, 2048, "probe")?, 2);
         let mut pool = pools.pool();
-        let mut writer = program(scenario)?;
+        let (_, mut writer) = program(scenario)?;
         let seat =
             Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
         let (mut engine, mut workers) = Engine::new([seat], Seed(1));
