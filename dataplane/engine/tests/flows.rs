@@ -10,7 +10,7 @@ use engine::FlowLimits;
 use etherparse::PacketBuilder;
 use site::policy::*;
 use site::*;
-use tables::flow::{FlowFlags, SessionFlags};
+use tables::flow::{FlowFlags, SessionFlags, Sessions};
 use tables::*;
 use wire::{Mac, Tcp, protocol};
 
@@ -416,6 +416,43 @@ fn what_the_second_worker_receives_of_a_session_goes_to_the_first() {
     site.through(VIF3, &there, FABRIC);
     let [forward, _] = flows(&sessions)[..] else { panic!("two flows") };
     assert_eq!(forward.packets, 2);
+    site.close();
+}
+
+#[test]
+fn a_session_whose_packets_keep_coming_elsewhere_moves_there_and_ends_there() {
+    let mut site = Site::new(2);
+    let sessions = add_flows(&mut site, SESSIONS, FlowLimits::default());
+    network_rules(&mut site, pass_all());
+    let there = udp(MAC3, 3, 9, (1000, 53), b"?");
+    site.through(VIF3, &there, FABRIC);
+    let owner = |sessions: &Sessions| {
+        let [forward, _] = flows(sessions)[..] else { panic!("two flows") };
+        sessions.flow(forward.id).unwrap().state().owner()
+    };
+    assert_eq!(owner(&sessions), Some(1));
+    // As if the card hashed to other queues from now on.
+    site.open(VIF3, 0);
+    site.turn_all();
+    for _ in 0..100 {
+        site.through(VIF3, &there, FABRIC);
+    }
+    assert_eq!(owner(&sessions), Some(0));
+    let counts = sessions.counts(0);
+    assert_eq!((counts.moved, counts.handed_over), (1, 63), "then none is handed over any longer");
+    let [forward, _] = flows(&sessions)[..] else { panic!("two flows") };
+    assert_eq!(forward.packets, 101, "each was counted once");
+    // The former owner forgets it, the new one ends it; its slot and those of many others can be used again.
+    for round in 0..4 {
+        site.turn_at(round * 400 + 1..round * 400 + 400);
+        site.pass(second(400));
+        assert_eq!(flows(&sessions).len(), 0, "round {round}");
+        assert_eq!(sessions.flows(), 0);
+        let packets: Vec<_> =
+            (0..500).map(|port| udp(MAC3, 3, 9, (2000 + port, 53), b"?")).collect();
+        assert_eq!(site.send(VIF3, &packets).on(FABRIC).len(), 500);
+        site.turn_at((round + 1) * 400..(round + 1) * 400 + 1);
+    }
     site.close();
 }
 

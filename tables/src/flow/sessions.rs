@@ -313,9 +313,10 @@ impl Sessions {
         }
     }
 
-    /// Passes a flow that `worker` owns on; its hold goes with it.
-    pub fn pass_on(&self, id: FlowId, worker: u8, to: u8) -> bool {
-        self.flow(id).is_some_and(|flow| flow.disown(worker, Some(to)))
+    /// Takes a flow over from its owner, with its hold; `false`: it has another owner by now, or none. The former one, who
+    /// need not be asked, finds out by [`State::owner`](super::State::owner).
+    pub fn take_over(&self, id: FlowId, owner: u8, worker: u8) -> bool {
+        self.flow(id).is_some_and(|flow| flow.disown(owner, Some(worker)))
     }
 
     /// The owner has forgotten a flow.

@@ -60,15 +60,24 @@ pub(crate) fn sweep(table: &mut FlowTable, fib: &Fib, now: Tick) {
     let buckets = (pace * missed).min(MOST).min(table.index.buckets());
     let now = Moment::of(now);
     let mut over: arrayvec::ArrayVec<FlowId, 64> = arrayvec::ArrayVec::new();
+    let mut gone: arrayvec::ArrayVec<(u64, FlowId), 64> = arrayvec::ArrayVec::new();
+    let own = Some(table.worker.0);
     for _ in 0..buckets {
         let bucket = table.sweep.bucket;
         table.sweep.bucket = (bucket + 1) % table.index.buckets();
         over.clear();
-        for (_, id) in table.index.in_bucket(bucket) {
-            if is_over(table, fib, id, now) {
-                // No more than a bucket has.
+        gone.clear();
+        for (hash, id) in table.index.in_bucket(bucket) {
+            // No more than a bucket has.
+            if table.flow(id).is_none_or(|flow| flow.state().owner() != own) {
+                let _ = gone.try_push((hash, id));
+            } else if is_over(table, fib, id, now) {
                 let _ = over.try_push(id);
             }
+        }
+        // Another worker has taken them over.
+        for (hash, id) in &gone {
+            table.index.remove(*hash, *id);
         }
         for id in &over {
             end(table, *id);

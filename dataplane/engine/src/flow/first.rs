@@ -47,7 +47,7 @@ pub(crate) fn first(
         let Some(id) = table.sessions.find(packed) else { break };
         match table.sessions.claim(id, packed, worker.0) {
             Claim::Own => return adopt(table, id, packed),
-            Claim::Others(owner) => return to_owner(cx, packet, id, WorkerId(owner)),
+            Claim::Others(owner) => return to_owner(cx, packet, (id, packed), WorkerId(owner)),
             Claim::Gone => {}
         }
     }
@@ -66,12 +66,29 @@ fn adopt(table: &mut FlowTable, id: FlowId, packed: &Packed) -> Outcome {
     Outcome::Elsewhere(Next::Drop(DropReason::FlowTableFull))
 }
 
+/// One of so many packets that go to their flow's owner brings the flow here: packets that keep coming by another queue
+/// than before take their flow along.
+const STRAYS: u32 = 64;
+
 /// To the worker that owns the flow, as it came in; once. What cannot go there is dealt with here.
-fn to_owner(cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId, owner: WorkerId) -> Outcome {
+fn to_owner(
+    cx: &mut Cx<'_>,
+    packet: &mut Packet<'_>,
+    (id, packed): (FlowId, &Packed),
+    owner: WorkerId,
+) -> Outcome {
     let plain = cx.fib.vif(packet.meta.rx_vif).is_some_and(|vif| vif.features.0 == 0);
     let may = packet.meta.spread == Spread::Allowed
         && plain
         && owner.index() < usize::from(cx.workers.count());
+    if may && let Some(table) = cx.flows.as_deref_mut() {
+        table.strays = table.strays.wrapping_add(1);
+        let worker = table.worker.0;
+        if table.strays.is_multiple_of(STRAYS) && table.sessions.take_over(id, owner.0, worker) {
+            table.sessions.note(worker, Count::Moved);
+            return adopt(table, id, packed);
+        }
+    }
     let whole = may && (packet.meta.is_from_workload() || decap::restore(packet).is_some());
     if !whole {
         return Outcome::Guest(id);
@@ -142,7 +159,7 @@ fn begin(
             // Another worker has judged it at the same time.
             return match table.sessions.claim(faster, packed, worker) {
                 Claim::Own => Ok(adopt(table, faster, packed)),
-                Claim::Others(owner) => Ok(to_owner(cx, packet, faster, WorkerId(owner))),
+                Claim::Others(owner) => Ok(to_owner(cx, packet, (faster, packed), WorkerId(owner))),
                 Claim::Gone => Err(DropReason::FlowUnusable),
             };
         }

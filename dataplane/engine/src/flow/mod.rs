@@ -101,6 +101,8 @@ pub(crate) struct FlowTable {
     limits: FlowLimits,
     /// When each interface's bucket of new sessions is full again.
     rates: Box<[u64]>,
+    /// Packets that were given to their flows' owners.
+    pub(crate) strays: u32,
     /// Where sessions are copied from that are not known here, if this is a copy.
     copied: Option<Copied>,
 }
@@ -127,6 +129,7 @@ impl FlowTable {
             sweep: age::Sweep::default(),
             limits,
             rates: std::iter::repeat_n(0, limits::VIFS).collect(),
+            strays: 0,
             copied: None,
         })
     }
