@@ -2,6 +2,8 @@
 //! followed the same way.
 #![allow(clippy::disallowed_macros, reason = "tests may allocate and print")]
 
+#[path = "case_book/bench.rs"]
+mod bench;
 mod site;
 
 use std::sync::Arc;
@@ -100,6 +102,69 @@ fn what_is_told_is_what_becomes_of_the_packet_and_nothing_else_changes() {
             assert_eq!(thought.left_out, 0);
         }
     });
+}
+
+/// Without what an outer header counts.
+fn comparable(sent: &[(VifId, Vec<u8>)]) -> Vec<(VifId, Vec<u8>)> {
+    let mut sent = sent.to_vec();
+    for (_, packet) in &mut sent {
+        if packet.get(12..14) == Some(&[8, 0]) && packet.len() > 34 {
+            packet[18..20].fill(0);
+            packet[24..26].fill(0);
+        }
+    }
+    sent
+}
+
+#[test]
+fn every_capture_is_told_as_it_goes_at_every_port() {
+    let mut site = Site::new(1);
+    let site = &mut site;
+    bench::furnish(site);
+    let ports = [FABRIC, VIF3, HOST, bench::AGENT];
+    let mut told = 0;
+    for path in captures_here() {
+        if path.extension().is_none_or(|extension| extension != "pcap") {
+            continue;
+        }
+        let packets = packets_of(&path);
+        for packet in packets.iter().filter(|it| !it.is_empty() && it.len() < 1700).take(3) {
+            for vif in ports {
+                // Buckets are full again, and nothing waits.
+                site.pass(10_000_000_000);
+                site.turn_all();
+                let original = Original {
+                    reader: site.writer.reader(),
+                    engine: &site.engine,
+                    sessions: None,
+                    ports: [FABRIC, HOST, VIF3, VIF4, bench::AGENT]
+                        .map(|vif| (vif, false))
+                        .to_vec(),
+                    now: Tick(1_000),
+                    names: &(),
+                };
+                let thought = explain(original, vif, packet).unwrap();
+                let outcome = site.exchange(&[(vif, packet)]);
+                let really: Vec<(VifId, Vec<u8>)> = outcome
+                    .sent
+                    .iter()
+                    .flat_map(|(vif, sent)| sent.iter().map(|packet| (*vif, packet.clone())))
+                    .collect();
+                let name = path.file_name().unwrap();
+                assert_eq!(comparable(&thought.sent), comparable(&really), "{name:?} at vif {vif}");
+                let is_dropped =
+                    |packet: &&Followed| matches!(packet.ending, Ending::Dropped { .. });
+                let dropped = thought.packets.iter().filter(is_dropped).count() as u64;
+                assert_eq!(dropped, outcome.drops.total(), "{name:?} at vif {vif}: {thought:?}");
+                for packet in &thought.packets {
+                    assert_ne!(packet.ending, Ending::TooLong, "{packet:?}");
+                    assert!(packet.steps.iter().all(|step| !step.says.is_empty()), "{packet:?}");
+                }
+                told += 1;
+            }
+        }
+    }
+    assert!(told > 200, "{told} packets");
 }
 
 #[test]
