@@ -1,8 +1,9 @@
 //! Reading what the tools print, the way an operator's script does.
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
-use crate::{Encapsulation, Node};
+use crate::{Encapsulation, Namespace, Node};
 
 /// A row of `rt --get`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,20 @@ impl Node {
         let text = self.ask("vif", &["--get", &vif.to_string()])?;
         let name = text.split_once("OS: ").and_then(|(_, rest)| rest.split_whitespace().next());
         name.map(str::to_owned).with_context(|| format!("no device: {text}"))
+    }
+
+    /// The rows that the node's agent answers a query with, asked by `from`, a namespace on the underlay.
+    ///
+    /// # Errors
+    /// The refusal, or that there is no answer.
+    pub fn query(&self, from: &Namespace, query: &Value) -> Result<Vec<Value>> {
+        let program = "import sys, urllib.request, urllib.error\n\
+            try:\n  print(urllib.request.urlopen(sys.argv[1], sys.argv[2].encode(), timeout=5).read().decode())\n\
+            except urllib.error.HTTPError as e:\n  print(e.read().decode())";
+        let url = format!("http://{}/analytics/query", self.options().analytics());
+        let text = from.output("python3", &["-c", program, &url, &query.to_string()])?;
+        let answer: Value = serde_json::from_str(&text)?;
+        answer["value"].as_array().cloned().with_context(|| answer.to_string())
     }
 
     /// The non-zero drop counters, by label, as `dropstats` prints them.

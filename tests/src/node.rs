@@ -200,6 +200,14 @@ impl Node {
 }
 
 impl NodeOptions {
+    /// Where the agent answers queries about traffic.
+    pub fn analytics(&self) -> String {
+        match self.endpoint.contains(':') {
+            true => format!("[{}]:8081", self.endpoint),
+            false => format!("{}:8081", self.endpoint),
+        }
+    }
+
     /// The agent's configuration file.
     pub fn toml(&self) -> String {
         let directory = self.directory.display();
@@ -214,6 +222,7 @@ impl NodeOptions {
             self.uplink,
             words.join(", ")
         );
+        writeln!(text, "\n[analytics]\nlisten = \"{}\"", self.analytics()).ok();
         for neighbor in &self.neighbors {
             write!(text, "\n[[bgp.neighbor]]\naddress = \"{neighbor}\"\n").ok();
         }

@@ -196,6 +196,56 @@ fn explain_says_what_packets_do_and_trace_follows_them() -> Result<()> {
 }
 
 #[test]
+fn analytics_tell_what_policy_let_pass_and_denied_from_network_to_network() -> Result<()> {
+    let Some(mut site) = site("analytics", 2)? else { return Ok(()) };
+    let _server = serve(&site, "blue-b", &[80])?;
+    site.set_policy(&["red", "blue"], &["web"], &web(80))?;
+    let red = site.workload("red-a")?;
+    within_a_second("port 80", || connects(red, BLUE_ADDRESS, 80))?;
+    ensure!(!connects(red, BLUE_ADDRESS, 81), "port 81 is not allowed");
+    ensure!(ping(red, lab::B_ADDRESS, 5, "0.2")?.lost == 0, "within a network all passes");
+    let node = &site.nodes[0];
+    let from = site.nodes[1].namespace();
+    let allowed = serde_json::json!({
+        "table": "FlowSeriesTable",
+        "start_time": "now-1h",
+        "select_fields": ["sourcevn", "destvn", "action", "dport", "nw_policy_rule", "sum(packets)", "sum(bytes)"],
+        "where": [[{"name": "protocol", "value": 6, "op": 1}, {"name": "dport", "value": "80", "op": 3, "value2": "81"}]],
+        "dir": 1,
+        "sort_fields": ["dport"],
+    });
+    let rows = lab::until("both ports are told of", Duration::from_secs(15), || {
+        let rows = node.query(from, &allowed).ok()?;
+        let ports: Vec<_> = rows.iter().filter_map(|row| row["dport"].as_u64()).collect();
+        (ports == [80, 81]).then_some(rows)
+    })?;
+    for (row, action, rule) in
+        [(&rows[0], "pass", "web rule 1"), (&rows[1], "deny", "no rule allows it")]
+    {
+        let told = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        ensure!((told("sourcevn"), told("destvn")) == ("red".into(), "blue".into()), "{row}");
+        ensure!((told("action"), told("nw_policy_rule")) == (action.into(), rule.into()), "{row}");
+        ensure!(row["sum(packets)"].as_u64() > Some(0) && row["sum(bytes)"].as_u64() > Some(50));
+    }
+    let pings = serde_json::json!({
+        "table": "FlowRecordTable",
+        "select_fields": ["sourcevn", "sourceip", "destvn", "destip", "agg-packets", "direction_ing"],
+        "where": [[{"name": "protocol", "value": 1, "op": 1}, {"name": "sourcevn", "value": "red", "op": 1},
+                   {"name": "destvn", "value": "red", "op": 1}]],
+        "sort_fields": ["direction_ing"],
+    });
+    lab::until("the pings both ways", Duration::from_secs(20), || {
+        let rows = node.query(from, &pings).ok()?;
+        let packets: Vec<_> = rows.iter().filter_map(|row| row["agg-packets"].as_u64()).collect();
+        (packets == [5, 5]).then_some(())
+    })?;
+    let wrong = node.query(from, &serde_json::json!({"table": "Flows", "select_fields": ["T"]}));
+    let words = wrong.unwrap_err().to_string();
+    ensure!(words.contains("table: \\\"Flows\\\" is none of FlowRecordTable"), "{words}");
+    Ok(())
+}
+
+#[test]
 fn h26_a_running_connection_ends_with_its_permission_and_another_goes_on() -> Result<()> {
     let Some(mut site) = site("revoke", 1)? else { return Ok(()) };
     let both = "\n[[policy]]\nname = \"web\"\nrules = [{ action = \"pass\", protocol = \"tcp\", source = \"red\", \

@@ -41,7 +41,7 @@ pub(crate) struct Wish {
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+pub(crate) enum Lost {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{0}")]
@@ -79,9 +79,10 @@ pub(crate) async fn serve(directory: PathBuf, mut wishes: watch::Receiver<Option
     }
 }
 
-struct Connection {
-    stream: UnixStream,
-    decoder: Decoder,
+/// A connection, and what has come over it in parts.
+pub(crate) struct Connection {
+    pub(crate) stream: UnixStream,
+    pub(crate) decoder: Decoder,
 }
 
 impl Connection {
@@ -176,7 +177,8 @@ impl Connection {
         }
     }
 
-    async fn call(&mut self, request: &Request) -> Result<Reply, Lost> {
+    /// One request, one reply.
+    pub(crate) async fn call(&mut self, request: &Request) -> Result<Reply, Lost> {
         let mut bytes = Vec::new();
         encode(request, &mut bytes)?;
         let exchange = async {
@@ -201,7 +203,7 @@ async fn receive(stream: &mut UnixStream, decoder: &mut Decoder) -> Result<Reply
     }
 }
 
-fn refusal(reply: Reply) -> Lost {
+pub(crate) fn refusal(reply: Reply) -> Lost {
     match reply {
         Reply::Error(refusal) => Lost::Refused(refusal),
         other => Lost::Unexpected(other.name()),

@@ -19,6 +19,7 @@
 //! | `peer` | sockets of BGP |
 //! | `dataplane` | the control socket of `vrouterd` |
 //! | `attach` | interface pairs of workloads |
+//! | `analytics` | what traffic was, and what policy said to it: kept, and asked over HTTP |
 //! | `stable` | names and MACs derived from configuration |
 //! | `run` | one process: signals, timers, and who hears of what |
 //!
@@ -26,6 +27,7 @@
 //! as truth: it replays what it wants.
 #![forbid(unsafe_code)]
 
+mod analytics;
 mod attach;
 mod config;
 mod control;

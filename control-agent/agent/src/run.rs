@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
+use crate::analytics;
 use crate::attach::{self, AttachError, Links};
 use crate::config::{Config, Node};
 use crate::control::{Control, Input, Output};
@@ -38,6 +39,9 @@ pub enum RunError {
     /// The uplink cannot be used.
     #[error("{0}")]
     Uplink(String),
+    /// The address of analytics cannot be had.
+    #[error("{0}")]
+    Analytics(String),
     /// The system refuses.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -111,6 +115,12 @@ impl Process {
         let (configs, configs_seen) = watch::channel(config.clone());
         let (wishes, wishes_seen) = watch::channel(None);
         tokio::spawn(dataplane::serve(config.node.sock_dir.clone(), wishes_seen));
+        if let Some(listen) = config.analytics {
+            let (directory, seen) = (config.node.sock_dir.clone(), configs_seen.clone());
+            analytics::start(listen, directory, seen).await.map_err(|error| {
+                RunError::Analytics(format!("analytics.listen: {listen}: {error}"))
+            })?;
+        }
         tokio::spawn(attach::keep(links, uplink.clone(), configs_seen, workload_events));
         info!("node {} starts, ids in {}", config.node.name, config.node.state_dir.display());
         let mut process = Process {
@@ -294,6 +304,8 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         Some("node.sock_dir")
     } else if node(|node| &node.state_dir) {
         Some("node.state_dir")
+    } else if old.analytics != new.analytics {
+        Some("analytics.listen")
     } else if port(old) != port(new) {
         Some("bgp.port")
     } else {

@@ -394,6 +394,7 @@ fn the_readmes_example_is_accepted() {
     let config = Config::parse(Path::new("README.md"), &readme_example()).unwrap();
     assert_eq!((config.networks.len(), config.policies.len(), config.groups.len()), (3, 1, 1));
     assert_eq!(config.workloads[0].floating_ips.len(), 2);
+    assert_eq!(config.analytics, Some("127.0.0.1:8081".parse().unwrap()));
     let red = config.network("red").unwrap();
     assert_eq!((red.import.len(), red.export.len()), (2, 2));
     assert_eq!(config.workloads[0].mtu, Some(1400));

@@ -10,9 +10,9 @@ use wire::Mac;
 use crate::error::{ApiError, ErrorCode};
 use crate::row::{
     BridgeInfo, Description, DropLogEntry, DropStats, Explanation, FlowChange, FlowInfo,
-    FlowTableInfo, ForwardingClassInfo, LabelInfo, MemoryStats, MirrorInfo, NextHopInfo,
-    PacketFilter, ProcessInfo, QosMapInfo, RouteChange, RouteInfo, VifInfo, VniInfo, VrfInfo,
-    VrfStats, VrouterInfo, VrouterValue,
+    FlowRecord, FlowTableInfo, ForwardingClassInfo, LabelInfo, MemoryStats, MirrorInfo,
+    NextHopInfo, PacketFilter, ProcessInfo, QosMapInfo, RouteChange, RouteInfo, VifInfo, VniInfo,
+    VrfInfo, VrfStats, VrouterInfo, VrouterValue,
 };
 
 /// The versions this crate speaks.
@@ -182,6 +182,12 @@ pub enum Request {
         count: u32,
         /// For so long at most, [`Request::LONGEST_TRACE`] at most.
         seconds: u32,
+    },
+    /// What sessions did behind a place in the log of that; `None` starts with the oldest there is. It is kept while somebody
+    /// asks at least every minute. Answer: [`Reply::FlowRecords`].
+    FlowRecords {
+        /// The place, as the last answer told it.
+        after: Option<u64>,
     },
 }
 
@@ -371,6 +377,15 @@ pub enum Reply {
     FlowTable(FlowTableInfo),
     /// What became of packets.
     Explanation(Explanation),
+    /// What sessions did.
+    FlowRecords {
+        /// In the order it was seen.
+        records: Vec<FlowRecord>,
+        /// The place to go on from.
+        last: u64,
+        /// Whether there are more behind it by now.
+        more: bool,
+    },
 }
 
 impl Reply {
@@ -390,6 +405,7 @@ impl Reply {
             Reply::RouteChanges { .. } => "route changes",
             Reply::FlowTable(_) => "flow table",
             Reply::Explanation(_) => "explanation",
+            Reply::FlowRecords { .. } => "flow records",
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::control::{Epochs, Publisher, serve};
 use crate::explain::Tracer;
-use crate::export::Exporter;
+use crate::export::{Exporter, FlowLog};
 use crate::flows::Flows;
 use crate::kernel::Kernel;
 use crate::links::Links;
@@ -78,8 +78,9 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         workers: u8::try_from(cores.len()).unwrap_or(u8::MAX),
         sock_dir: options.sock_dir.clone(),
     };
-    let exporter =
-        options.collector().map(|to| Exporter::start(to, flows.shared().0)).transpose()?;
+    let flow_log = Arc::new(FlowLog::default());
+    let sessions = flows.shared().0;
+    let exporter = Exporter::start(options.collector(), sessions, Arc::clone(&flow_log))?;
     publisher.publish();
     let (kernel, events) = Kernel::open()?;
     let (ports, outcomes) = Ports::new(ground, engine);
@@ -105,6 +106,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         learns: false,
         flows,
         tracer: Tracer::default(),
+        flow_log,
     };
     let listener = directory.listen()?;
     let ended = runtime.block_on(async {
@@ -117,7 +119,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     });
     drop(directory);
     workforce.end(&mut server);
-    exporter.into_iter().for_each(Exporter::end);
+    exporter.end();
     // Openings that still wait for the kernel are not waited for.
     runtime.shutdown_background();
     Ok(ended?)

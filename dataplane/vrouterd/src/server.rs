@@ -1,6 +1,7 @@
 //! The control thread's loop: owner of the model, the ports and the underlay. Everything that changes them comes
 //! through here, one thing after the other.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ use crate::control::{
     Ask, Epochs, Publisher, View, Wanted, drop_log_page, refusal, refusal_by_hand, refuse_absent,
 };
 use crate::explain::{self, Tracer};
+use crate::export::FlowLog;
 use crate::flows::Flows;
 use crate::kernel::{Kernel, KernelEvent};
 use crate::links::Links;
@@ -67,6 +69,7 @@ pub(crate) struct Server {
     pub(crate) learns: bool,
     pub(crate) flows: Flows,
     pub(crate) tracer: Tracer,
+    pub(crate) flow_log: Arc<FlowLog>,
 }
 
 impl Server {
@@ -217,6 +220,10 @@ impl Server {
                 }
                 Err(refusal) => Reply::Error(refusal),
             },
+            Request::FlowRecords { after } => {
+                let (records, last, more) = self.flow_log.after(after, self.publisher.fib());
+                Reply::FlowRecords { records, last, more }
+            }
             Request::RouteChanges { after } => {
                 let (changes, last) = self.publisher.route_changes(after);
                 Reply::RouteChanges { changes, last }

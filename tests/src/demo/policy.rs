@@ -30,6 +30,7 @@ pub(crate) fn between_networks(site: &mut Site) -> Result<()> {
     say("port 81 and ping do not pass; within red everything does");
     show_flows(site)?;
     explain(site)?;
+    analytics(site)?;
     let took = apply(site, "81", |red| fetches(red, 81) && !fetches(red, 80))?;
     say(&format!(
         "the rule changed to tcp/81: port 81 passes and port 80 does not, after {took} ms"
@@ -149,5 +150,29 @@ fn explain(site: &Site) -> Result<()> {
         say(&format!("$ vrouter {}", wanted.join(" ")));
         told.lines().for_each(|line| say(&format!("  {line}")));
     }
+    Ok(())
+}
+
+/// What policy let pass and denied so far, as node-a's agent tells it.
+fn analytics(site: &Site) -> Result<()> {
+    let query = serde_json::json!({
+        "table": "FlowSeriesTable",
+        "select_fields": ["sourcevn", "destvn", "action", "nw_policy_rule", "sum(packets)", "sum(bytes)"],
+        "where": [[{ "name": "destvn", "value": "blue", "op": 1 }]],
+        "dir": 1,
+        "sort": 2,
+        "sort_fields": ["action"],
+    });
+    let from = site.nodes[1].namespace();
+    let rows = lab::until("what policy did to be told", Duration::from_secs(15), || {
+        let rows = site.nodes[0].query(from, &query).ok()?;
+        let actions: Vec<_> = rows.iter().filter_map(|row| row["action"].as_str()).collect();
+        (actions.contains(&"pass") && actions.contains(&"deny")).then_some(rows)
+    })?;
+    say(&format!(
+        "$ curl http://{}/analytics/query -d '{query}'",
+        site.nodes[0].options().analytics()
+    ));
+    rows.iter().for_each(|row| say(&format!("  {row}")));
     Ok(())
 }

@@ -15,7 +15,7 @@ mod check;
 mod error;
 mod raw;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use proto::bgp::{Dialing, Encapsulation, RouteTarget};
@@ -31,6 +31,8 @@ pub struct Config {
     pub node: Node,
     /// BGP; without it the node is on its own.
     pub bgp: Option<Bgp>,
+    /// Where queries about traffic are answered; `None`: nowhere.
+    pub analytics: Option<SocketAddr>,
     /// Networks, by name.
     pub networks: Vec<Network>,
     /// Workloads, by name.

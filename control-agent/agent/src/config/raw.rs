@@ -14,6 +14,7 @@ pub(super) fn parse(source: &Source<'_>) -> Result<File, ConfigError> {
 pub(super) struct File {
     pub(super) node: Node,
     pub(super) bgp: Option<Bgp>,
+    pub(super) analytics: Option<Analytics>,
     #[serde(default)]
     pub(super) network: Vec<Network>,
     #[serde(default)]
@@ -24,6 +25,12 @@ pub(super) struct File {
     pub(super) security_group: Vec<SecurityGroup>,
     #[serde(default)]
     pub(super) flow_timeout: Vec<FlowTimeout>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Analytics {
+    pub(super) listen: Spanned<String>,
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ mod drop_log;
 mod drops;
 mod explain;
 mod flow;
+mod flow_record;
 mod mirror;
 mod next_hop;
 mod port;
@@ -24,6 +25,7 @@ pub use explain::{
     ExplainedPacket, ExplainedStep, Explanation, PacketEnding, PacketFilter, SentPacket,
 };
 pub use flow::{FlowAction, FlowChange, FlowInfo, FlowTableInfo};
+pub use flow_record::{FlowEvent, FlowRecord};
 pub use mirror::MirrorInfo;
 pub use next_hop::{NextHopDetail, NextHopInfo, Pbb, UnderlayHop};
 pub use port::{Backend, CopyMode, PortRow, PortState, XdpMode, XdpStatistics};

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use tables::IdentityId;
+
 /// Bytes of a message at most: what any path carries (RFC 7011 section 10.3.3).
 pub(super) const MESSAGE: usize = 1400;
 
@@ -78,6 +80,8 @@ pub(super) struct Record {
     pub(super) vifs: (u32, u32),
     /// Rule of the network's policy, and of a group.
     pub(super) rules: (u128, u128),
+    /// What routes say of both ends.
+    pub(super) identities: (Option<IdentityId>, Option<IdentityId>),
 }
 
 /// An element of a template: its number, its bytes, whose number it is if not IANA's.
@@ -265,6 +269,7 @@ mod tests {
             vrfs: (2, 3),
             vifs: (4, u32::MAX),
             rules: (0xa, 0xb),
+            identities: (None, None),
         }
     }
 

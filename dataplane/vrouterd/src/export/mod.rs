@@ -1,15 +1,17 @@
-//! Sessions told to a collector by IPFIX over UDP: each when it begins or is denied, every interval while it goes on, and
-//! when it ends.
+//! What sessions do, told to a collector by IPFIX over UDP and kept for whoever asks: each session when it begins or is
+//! denied, every interval while it goes on, and when it ends.
 //!
 //! | module | holds |
 //! |---|---|
 //! | (here) | the thread that walks the slab once a second |
 //! | `ipfix` | the messages |
+//! | `log` | the last records, for the control socket |
 //!
 //! Workers know nothing of it. The thread holds every session it has told of, so that what a session did last is still
 //! there when it has ended; its slot is used again a second later than without.
 
 mod ipfix;
+mod log;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -24,9 +26,12 @@ use tables::flow::{Flow, FlowFlags, FlowId, FlowKey, SessionFlags, SessionId, Se
 
 use crate::worker::now_nanos;
 use ipfix::{Encoder, EndReason, Ends, Event, Record, Traffic};
+pub(crate) use log::FlowLog;
 
 /// How often the slab is looked through.
 const LOOK: Duration = Duration::from_secs(1);
+/// Between records of a session that goes on, for whoever asks.
+const INTERVAL: Duration = Duration::from_secs(10);
 /// How often a collector is told again what records look like (RFC 7011 section 8.4).
 const TEMPLATES: Duration = Duration::from_secs(60);
 /// How often it is said that the collector cannot be reached.
@@ -57,15 +62,14 @@ impl Exporter {
     ///
     /// # Errors
     /// No socket to the collector, or no thread.
-    pub(crate) fn start(collector: Collector, sessions: Arc<Sessions>) -> Result<Exporter> {
-        let to = collector.address;
-        let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0".parse()? } else { "[::]:0".parse()? };
-        let socket = UdpSocket::bind(any).context("--ipfix: cannot make a socket")?;
-        socket.connect(to).with_context(|| format!("--ipfix: there is no way to {to}"))?;
-        // A collector that does not take it loses it; the thread goes on.
-        socket.set_nonblocking(true).context("--ipfix: cannot set up the socket")?;
+    pub(crate) fn start(
+        collector: Option<Collector>,
+        sessions: Arc<Sessions>,
+        log: Arc<FlowLog>,
+    ) -> Result<Exporter> {
+        let target = collector.map(Target::open).transpose()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut walk = Walk::new(collector, sessions, socket);
+        let mut walk = Walk { target, log, sessions, told: Vec::new(), held: 0 };
         let asked = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("flow-export".to_owned())
@@ -74,7 +78,7 @@ impl Exporter {
                     walk.once();
                     std::thread::park_timeout(LOOK);
                 }
-                walk.end();
+                walk.rest();
             })
             .context("cannot start the thread that exports flows")?;
         Ok(Exporter { stop, thread })
@@ -99,60 +103,110 @@ struct Told {
     reverse: Traffic,
 }
 
-/// What the thread knows.
-struct Walk {
+/// A collector and the way to it.
+struct Target {
     collector: Collector,
-    sessions: Arc<Sessions>,
     socket: UdpSocket,
     encoder: Encoder,
-    /// By slot.
-    told: Vec<Option<Told>>,
     templates_at: Option<Instant>,
     complained_at: Option<Instant>,
     lost: u64,
 }
 
-impl Walk {
-    fn new(collector: Collector, sessions: Arc<Sessions>, socket: UdpSocket) -> Walk {
-        Walk {
-            told: vec![None; sessions.slab().sessions() as usize + 1],
-            encoder: Encoder::new(collector.enterprise),
-            collector,
-            sessions,
-            socket,
-            templates_at: None,
-            complained_at: None,
-            lost: 0,
-        }
+impl Target {
+    fn open(collector: Collector) -> Result<Target> {
+        let to = collector.address;
+        let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0".parse()? } else { "[::]:0".parse()? };
+        let socket = UdpSocket::bind(any).context("--ipfix: cannot make a socket")?;
+        socket.connect(to).with_context(|| format!("--ipfix: there is no way to {to}"))?;
+        // A collector that does not take it loses it; the thread goes on.
+        socket.set_nonblocking(true).context("--ipfix: cannot set up the socket")?;
+        let encoder = Encoder::new(collector.enterprise);
+        let (templates_at, complained_at) = (None, None);
+        Ok(Target { collector, socket, encoder, templates_at, complained_at, lost: 0 })
     }
 
-    /// Looks at every session.
-    fn once(&mut self) {
-        let now = Instant::now();
+    /// Says what records look like, when that is due.
+    fn introduce(&mut self, now: Instant) {
         if self.templates_at.is_none_or(|at| now >= at + TEMPLATES) {
             self.templates_at = Some(now);
             let message = self.encoder.templates(seconds());
             self.send(&message);
         }
+    }
+
+    fn add(&mut self, record: &Record) {
+        if let Some(message) = self.encoder.add(record, seconds()) {
+            self.send(&message);
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(message) = self.encoder.finish(seconds()) {
+            self.send(&message);
+        }
+    }
+
+    fn send(&mut self, message: &[u8]) {
+        let Err(error) = self.socket.send(message) else { return };
+        self.lost += 1;
+        let now = Instant::now();
+        if self.complained_at.is_none_or(|at| now >= at + COMPLAINT) {
+            self.complained_at = Some(now);
+            let (to, lost) = (self.collector.address, self.lost);
+            tracing::warn!("collector {to}: {error}; {lost} messages were lost so far");
+        }
+    }
+}
+
+/// What the thread knows.
+struct Walk {
+    target: Option<Target>,
+    log: Arc<FlowLog>,
+    sessions: Arc<Sessions>,
+    /// By slot; empty while nobody wants to know.
+    told: Vec<Option<Told>>,
+    /// How many of them are held.
+    held: usize,
+}
+
+impl Walk {
+    /// Looks at every session, if somebody wants to know and there are any.
+    fn once(&mut self) {
+        let now = Instant::now();
+        if self.target.is_none() && !self.log.is_wanted() {
+            return self.rest();
+        }
+        self.target.iter_mut().for_each(|target| target.introduce(now));
+        if self.held == 0 && self.sessions.flows() == 0 {
+            return;
+        }
+        self.told.resize(self.sessions.slab().sessions() as usize + 1, None);
         for number in 1..=self.sessions.slab().sessions() {
             if let Some(id) = self.sessions.slab().session_id(number) {
                 self.look_at(id, number, now);
             }
         }
-        self.flush();
+        self.target.iter_mut().for_each(Target::flush);
     }
 
-    /// Tells of all sessions, and holds none of them any longer.
-    fn end(&mut self) {
-        for number in 1..=self.sessions.slab().sessions() {
-            let told = self.told.get_mut(number as usize).and_then(Option::take);
+    /// Tells of all sessions that were told of, and holds none of them any longer.
+    fn rest(&mut self) {
+        let told = std::mem::take(&mut self.told);
+        for (number, told) in (0..).zip(told) {
             let id = self.sessions.slab().session_id(number);
             if let (Some(told), Some(id)) = (told, id) {
                 self.tell(id, &told, Event::Update, EndReason::Active);
                 self.sessions.let_go(id.forward());
             }
         }
-        self.flush();
+        self.held = 0;
+        self.target.iter_mut().for_each(Target::flush);
+    }
+
+    /// Between records of a session that goes on.
+    fn interval(&self) -> Duration {
+        self.target.as_ref().map_or(INTERVAL, |target| target.collector.interval)
     }
 
     fn look_at(&mut self, id: SessionId, number: u32, now: Instant) {
@@ -165,7 +219,7 @@ impl Walk {
             self.sessions.let_go(forward);
             return self.note(number, None);
         }
-        if now >= told.at + self.collector.interval {
+        if now >= told.at + self.interval() {
             let (forward, reverse) = self.traffic(id);
             if (forward, reverse) != (told.forward, told.reverse) {
                 let event = if self.denied(id) { Event::Denied } else { Event::Update };
@@ -196,6 +250,8 @@ impl Walk {
 
     fn note(&mut self, number: u32, told: Option<Told>) {
         if let Some(place) = self.told.get_mut(number as usize) {
+            self.held += usize::from(told.is_some());
+            self.held -= usize::from(place.is_some());
             *place = told;
         }
     }
@@ -238,8 +294,11 @@ impl Walk {
     /// Makes a record of what a session did since `told`.
     fn tell(&mut self, id: SessionId, told: &Told, event: Event, reason: EndReason) {
         let Some(record) = self.record(id, told, event, reason) else { return };
-        if let Some(message) = self.encoder.add(&record, seconds()) {
-            self.send(&message);
+        if let Some(target) = &mut self.target {
+            target.add(&record);
+        }
+        if self.log.is_wanted() {
+            self.log.push(record);
         }
     }
 
@@ -285,24 +344,8 @@ impl Walk {
             vrfs: (vrf.0, behind.0),
             vifs: (vif(from), vif(to)),
             rules: (network.0, group.0),
+            identities: flow.identities(),
         })
-    }
-
-    fn flush(&mut self) {
-        if let Some(message) = self.encoder.finish(seconds()) {
-            self.send(&message);
-        }
-    }
-
-    fn send(&mut self, message: &[u8]) {
-        let Err(error) = self.socket.send(message) else { return };
-        self.lost += 1;
-        let now = Instant::now();
-        if self.complained_at.is_none_or(|at| now >= at + COMPLAINT) {
-            self.complained_at = Some(now);
-            let (to, lost) = (self.collector.address, self.lost);
-            tracing::warn!("collector {to}: {error}; {lost} messages were lost so far");
-        }
     }
 }
 

@@ -5,7 +5,7 @@ mod policies;
 mod values;
 mod workloads;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -34,7 +34,16 @@ pub(super) fn check(source: &Source<'_>, file: raw::File) -> Result<Config> {
     let groups = policies::groups(source, file.security_group)?;
     let timeouts = policies::timeouts(source, file.flow_timeout)?;
     let workloads = workloads::workloads(source, &networks, &groups, file.workload)?;
-    Ok(Config { node, bgp, networks, workloads, policies, groups, timeouts })
+    let analytics = file.analytics.map(|raw| listen(source, &raw.listen)).transpose()?;
+    Ok(Config { node, bgp, analytics, networks, workloads, policies, groups, timeouts })
+}
+
+fn listen(source: &Source<'_>, text: &Spanned<String>) -> Result<SocketAddr> {
+    let word = text.get_ref();
+    word.parse().ok().filter(|address: &SocketAddr| address.port() != 0).ok_or_else(|| {
+        let allowed = "allowed are an address and a port such as 127.0.0.1:8081 and [::1]:8081";
+        source.at(text.span(), "analytics.listen", format!("\"{word}\"; {allowed}"))
+    })
 }
 
 fn node(source: &Source<'_>, raw: raw::Node) -> Result<Node> {
