@@ -1,9 +1,17 @@
 //! The engine with state: an arbitrary model changed at any time, arbitrary packets at every kind of port. Packets in
 //! and made = packets out + drops after every exchange, and every frame comes home in the end; the bench asserts it.
 //!
-//! An input is a list of records: a kind, a length of one byte (times four for packets) and that many bytes.
+//! An input is a byte (how many workers, whether there are flows) and a list of records: a kind, a length of one byte
+//! (times four for packets) and that many bytes. Some packets are thought of before they come.
 
-use tables::{Key, NhFamily, Object, Op, Owner, Transport, Vif, VifFlags, VifId, VifKind, VrfId};
+use std::sync::Arc;
+
+use engine::{ExplainError, FlowLimits, Original, Tick, explain};
+use tables::flow::Sessions;
+use tables::{
+    Key, NhFamily, Object, Op, Owner, Rule, Transport, Verdict, Vif, VifFlags, VifId, VifKind,
+    VrfId,
+};
 use wire::Mac;
 
 use crate::dice::Dice;
@@ -37,9 +45,12 @@ pub fn agent(bytes: &[u8]) {
 
 fn run(from: VifId, bytes: &[u8]) {
     let mut dice = Dice::new(bytes);
-    let workers = 1 + usize::from(dice.byte() & 1);
+    let first = dice.byte();
+    let workers = 1 + usize::from(first & 1);
     let mut site = Site::with_frames(workers, 512);
     furnish(&mut site);
+    // Few: the table is full at times.
+    let flows = (first & 2 == 0).then(|| judged(&mut site));
     for _ in 0..RECORDS {
         if dice.is_empty() {
             break;
@@ -48,10 +59,21 @@ fn run(from: VifId, bytes: &[u8]) {
         let length = usize::from(dice.byte());
         match kind % 8 {
             // The last kinds are for the other ports.
-            0..=3 => exchange(&mut site, from, dice.take(length * 4)),
+            0..=3 => {
+                let packet = dice.take(length * 4);
+                if kind >= 0xf0 {
+                    think_of(&mut site, flows.as_ref(), from, packet);
+                }
+                exchange(&mut site, from, packet);
+            }
             4 => {
                 let vif = [FABRIC, HOST, VIF3, VIF4, AGENT][usize::from(kind / 8) % 5];
                 exchange(&mut site, vif, dice.take(length * 4));
+            }
+            5 if flows.is_some() => {
+                // Sessions age.
+                site.pass(u64::try_from(length).unwrap_or(0) * 1_000_000_000);
+                site.exchange(&[]);
             }
             _ => change(&mut site, &mut Dice::new(dice.take(length))),
         }
@@ -61,6 +83,39 @@ fn run(from: VifId, bytes: &[u8]) {
 
 fn exchange(site: &mut Site, vif: VifId, packet: &[u8]) {
     site.exchange(&[(vif, packet)]);
+}
+
+/// Flows for both workloads, under rules that let some pass.
+fn judged(site: &mut Site) -> Arc<Sessions> {
+    let sessions = policy::add_flows(site, 64, FlowLimits::default());
+    let dns = policy::to_port(policy::rule(1, Verdict::Pass), wire::protocol::UDP, 53);
+    let icmp = Rule { protocol: Some(wire::protocol::ICMP), ..policy::rule(2, Verdict::Pass) };
+    policy::network_rules(site, vec![dns, icmp]);
+    site.turn_all();
+    sessions
+}
+
+/// What would become of a packet, told, leaves counters, sessions and frames as they are.
+fn think_of(site: &mut Site, sessions: Option<&Arc<Sessions>>, vif: VifId, packet: &[u8]) {
+    let before = (site.counters.drops(), site.pools.free_frames());
+    let known = sessions.map(|sessions| policy::flows(sessions));
+    let original = Original {
+        reader: site.writer.reader(),
+        engine: &site.engine,
+        sessions: sessions.map(|it| (Arc::clone(it), FlowLimits::default())),
+        ports: [FABRIC, HOST, VIF3, VIF4, AGENT].map(|vif| (vif, false)).to_vec(),
+        now: Tick(1),
+        names: &(),
+    };
+    match explain(original, vif, packet) {
+        Ok(told) => assert!(!told.packets.is_empty(), "{packet:02x?}"),
+        // The model may say of an interface what it likes.
+        Err(ExplainError::NoVif | ExplainError::SubInterface { .. }) => {}
+        Err(ExplainError::Length) => assert!(packet.is_empty()),
+        Err(error @ ExplainError::Memory(_)) => panic!("{error:?}"),
+    }
+    assert_eq!((site.counters.drops(), site.pools.free_frames()), before);
+    assert_eq!(sessions.map(|sessions| policy::flows(sessions)), known);
 }
 
 /// A transaction of a few operations. A refused one changes nothing. The ports' own interfaces stay: the bench sends

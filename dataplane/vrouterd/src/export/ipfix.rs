@@ -310,7 +310,7 @@ mod tests {
             while at < message.len() {
                 let id = u16::from_be_bytes([message[at], message[at + 1]]);
                 let set = usize::from(u16::from_be_bytes([message[at + 2], message[at + 3]]));
-                let one = if id == 256 { 103 } else { 151 };
+                let one = if id == 256 { 99 } else { 147 };
                 assert_eq!((set - 4) % one, 0);
                 sequence += u32::try_from((set - 4) / one).unwrap();
                 at += set;
