@@ -9,11 +9,12 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use api::{Client, Rows, Table};
 use etherparse::PacketBuilder;
 use pcap_file::pcap::{PcapPacket, PcapWriter};
 use support::model::{self, Tunnel};
 use support::pair::Pair;
-use support::{privileged, traffic};
+use support::{privileged, traffic, wait_for};
 use wire::protocol;
 
 /// The address of node b on the underlay, where the collector is.
@@ -21,19 +22,25 @@ const COLLECTOR: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 const EXPORTER: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
 const PORT: u16 = 4739;
 
-/// Takes what node a sends, until it is told to stop.
+/// Takes what node a sends, until it is told to stop and nothing waits any longer.
 fn collect(socket: &UdpSocket, stop: &Receiver<()>) -> Vec<Vec<u8>> {
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let mut messages = Vec::new();
     let mut buffer = [0; 2048];
-    while stop.try_recv().is_err() {
-        if let Ok((length, from)) = socket.recv_from(&mut buffer)
-            && from.ip() == IpAddr::V4(EXPORTER)
-        {
-            messages.push(buffer[..length].to_vec());
+    loop {
+        // Asked first: what was sent before the stop is taken, too.
+        let stopped = stop.try_recv().is_ok();
+        let mut received = socket.recv_from(&mut buffer);
+        while let Ok((length, from)) = received {
+            if from.ip() == IpAddr::V4(EXPORTER) {
+                messages.push(buffer[..length].to_vec());
+            }
+            received = socket.recv_from(&mut buffer);
+        }
+        if stopped {
+            return messages;
         }
     }
-    messages
 }
 
 fn write(file: &Path, messages: &[Vec<u8>]) {
@@ -89,6 +96,13 @@ fn sum(records: &[&Vec<String>], name: &str, nth: usize) -> u64 {
     records.iter().filter_map(value).sum()
 }
 
+fn tcp_sessions(client: &mut Client) -> bool {
+    client.pages(Table::Flow).any(|page| match page.unwrap().rows {
+        Rows::Flow(flows) => flows.iter().any(|flow| flow.protocol == protocol::TCP),
+        other => panic!("flows: {other:?}"),
+    })
+}
+
 #[test]
 fn sessions_are_told_when_they_begin_go_on_are_denied_and_end() {
     if !privileged() {
@@ -138,10 +152,11 @@ fn sessions_are_told_when_they_begin_go_on_are_denied_and_end() {
     })
     .join()
     .unwrap();
-    // Closed connections end after two seconds; the exporter looks once a second.
-    std::thread::sleep(Duration::from_secs(5));
+    // Closed connections end after two seconds.
+    wait_for("the connections have ended", Duration::from_secs(10), || {
+        (!tcp_sessions(&mut client)).then_some(())
+    });
     pair.a.daemon.take().unwrap().terminate();
-    std::thread::sleep(Duration::from_millis(300));
     stop.send(()).unwrap();
     let messages = collector.join().unwrap();
 

@@ -78,6 +78,8 @@ impl Exporter {
                     walk.once();
                     std::thread::park_timeout(LOOK);
                 }
+                // What began or ended since the last look is told, too.
+                walk.once();
                 walk.rest();
             })
             .context("cannot start the thread that exports flows")?;
