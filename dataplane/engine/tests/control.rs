@@ -527,6 +527,21 @@ fn a_diagnostic_packet_comes_back_instead_of_being_delivered() {
     });
 }
 
+#[test]
+fn a_diagnostic_packet_keeps_its_ttl_outside_its_tunnel() {
+    with_agent(|site| {
+        for (marked, outside) in [(0, 64), (1, 7)] {
+            let mut frame = udp(MAC3, 3, 9, (1, 2), b"");
+            wire::Ipv4::parse_mut(&mut frame[14..]).unwrap().0.set_ttl(8);
+            let packet = injected(VIF3, RED, agent_command::ROUTE, (1, marked), &frame);
+            let out = site.through(AGENT, &packet, FABRIC);
+            let outer = wire::Ipv4::parse(&out[14..]).unwrap().0;
+            let sum = wire::checksum::Sum::ZERO.bytes(&out[14..34]).checksum();
+            assert_eq!((outer.ttl(), sum), (outside, 0));
+        }
+    });
+}
+
 // ---------------------------------------------------------------------------------------------------- learning
 
 fn sightings(site: &mut Site) -> Vec<Sighting> {

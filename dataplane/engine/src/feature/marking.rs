@@ -77,7 +77,8 @@ pub(crate) fn class<'f>(fib: &'f Fib, meta: &Meta) -> Option<&'f ForwardingClass
 }
 
 /// Marks the tunnel header that was just put in front: ECN as inside, DSCP by class or as inside, and the label's traffic
-/// class by class. `shim` is where the label is, if there is one.
+/// class by class. `shim` is where the label is, if there is one. Diagnostic packets keep their TTL outside, so that a trace
+/// through the overlay meets the routers of the underlay (reference dataplane.md section 8).
 #[cold]
 #[inline(never)]
 pub(crate) fn mark_outer(
@@ -91,8 +92,12 @@ pub(crate) fn mark_outer(
     if let Some(class) = class {
         tos = tos & ECN | class.dscp << 2;
     }
+    let ttl = packet.meta.ttl;
     let data = packet.frame.data_mut();
     set_tos(data.get_mut(OuterHeader::IP..).unwrap_or_default(), tos);
+    if packet.meta.marks.contains(Marks::DIAG) && ttl != 0 {
+        set_ttl(data.get_mut(OuterHeader::IP..).unwrap_or_default(), ttl);
+    }
     if let Some(class) = class
         && let Some(label) = shim.and_then(|at| data.get_mut(at + 2))
     {
@@ -155,6 +160,14 @@ fn set_tos(network: &mut [u8], tos: u8) {
         Some(6) => {
             Ipv6::parse_mut(network).iter_mut().for_each(|(ip, _)| ip.set_traffic_class(tos))
         }
+        _ => {}
+    }
+}
+
+fn set_ttl(network: &mut [u8], ttl: u8) {
+    match network.first().map(|byte| byte >> 4) {
+        Some(4) => Ipv4::parse_mut(network).iter_mut().for_each(|(ip, _)| ip.set_ttl(ttl)),
+        Some(6) => Ipv6::parse_mut(network).iter_mut().for_each(|(ip, _)| ip.set_hop_limit(ttl)),
         _ => {}
     }
 }

@@ -205,11 +205,12 @@ fn otherwise(fib: &Fib, packet: &mut Packet<'_>, decided: Next) -> Next {
     Next::NextHop
 }
 
-/// Marks the headers that were just put in front, where class or ECN say something: mostly they do not.
+/// Marks the headers that were just put in front, where class or ECN say something, or the packet is a diagnostic one:
+/// mostly they do not.
 #[inline]
 fn mark(cx: &Cx<'_>, packet: &mut Packet<'_>, hop: &TunnelHop) {
-    if u16::from(packet.meta.tos & cx.marking.outward) | packet.meta.marks.only(Marks::CLASSED) != 0
-    {
+    const MARKED: Marks = Marks::CLASSED.with(Marks::DIAG);
+    if u16::from(packet.meta.tos & cx.marking.outward) | packet.meta.marks.only(MARKED) != 0 {
         let label = (!hop.encap.is_vxlan()).then(|| hop.header.shim());
         marking::mark_outer(cx.fib, packet, cx.marking, label);
     }
