@@ -25,6 +25,12 @@ pub enum ErrorCode {
     NotPermitted,
     /// The kernel refused (EIO); the message has its words.
     System,
+    /// The index is another object's by now (EBADF).
+    Stale,
+    /// The object is not the one that was meant (EFAULT).
+    Mismatch,
+    /// There is one like it already (EEXIST).
+    Exists,
 }
 
 impl ErrorCode {
@@ -34,8 +40,11 @@ impl ErrorCode {
             ErrorCode::NotPermitted => 1,
             ErrorCode::NotFound => 2,
             ErrorCode::System => 5,
+            ErrorCode::Stale => 9,
             ErrorCode::NoMemory => 12,
+            ErrorCode::Mismatch => 14,
             ErrorCode::Busy => 16,
+            ErrorCode::Exists => 17,
             ErrorCode::NoDevice => 19,
             ErrorCode::Invalid => 22,
             ErrorCode::Version => 71,
@@ -49,8 +58,11 @@ impl ErrorCode {
             ErrorCode::NotPermitted => "Operation not permitted",
             ErrorCode::NotFound => "No such file or directory",
             ErrorCode::System => "Input/output error",
+            ErrorCode::Stale => "Bad file descriptor",
             ErrorCode::NoMemory => "Cannot allocate memory",
+            ErrorCode::Mismatch => "Bad address",
             ErrorCode::Busy => "Device or resource busy",
+            ErrorCode::Exists => "File exists",
             ErrorCode::NoDevice => "No such device",
             ErrorCode::Invalid => "Invalid argument",
             ErrorCode::Version => "Protocol error",

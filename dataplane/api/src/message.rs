@@ -10,9 +10,9 @@ use wire::Mac;
 use crate::error::{ApiError, ErrorCode};
 use crate::row::{
     BridgeInfo, Description, DropLogEntry, DropStats, Explanation, FlowChange, FlowInfo,
-    FlowRecord, FlowTableInfo, ForwardingClassInfo, LabelInfo, MemoryStats, MirrorInfo,
-    NextHopInfo, PacketFilter, ProcessInfo, QosMapInfo, RouteChange, RouteInfo, VifInfo, VniInfo,
-    VrfInfo, VrfStats, VrouterInfo, VrouterValue,
+    FlowRecord, FlowTableInfo, FlowVerdict, ForwardingClassInfo, LabelInfo, MemoryStats,
+    MirrorInfo, NextHopInfo, PacketFilter, ProcessInfo, QosMapInfo, RouteChange, RouteInfo,
+    VifInfo, VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue,
 };
 
 /// The versions this crate speaks.
@@ -189,6 +189,11 @@ pub enum Request {
         /// The place, as the last answer told it.
         after: Option<u64>,
     },
+    /// An agent decides about a flow. Answer: [`Reply::Done`]. Refused, with nothing changed: [`ErrorCode::NotFound`], there
+    /// is no flow; [`ErrorCode::Busy`], it is about to end; [`ErrorCode::Stale`], the index is another flow's by now;
+    /// [`ErrorCode::Mismatch`], its key is another; [`ErrorCode::Exists`], the answers are another flow's;
+    /// [`ErrorCode::Invalid`], a field is wrong.
+    FlowVerdict(FlowVerdict),
 }
 
 impl Request {

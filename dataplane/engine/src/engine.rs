@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use port::{Burst, FramePool, Port};
-use tables::flow::Sessions;
+use tables::flow::{FlowId, Sessions};
 use tables::{Reader, VifId};
 
 use crate::assembler::Assembler;
@@ -142,6 +142,7 @@ impl Engine {
                 merger: Merger::default(),
                 marking: Marking::new(settings.dscp),
                 flows: None,
+                released: arrayvec::ArrayVec::new(),
                 trace: None,
                 burst: Burst::new(),
                 origins: arrayvec::ArrayVec::new(),
@@ -161,7 +162,9 @@ impl Engine {
     ) -> std::io::Result<()> {
         let count = workers.len();
         workers.iter_mut().try_for_each(|worker| {
-            worker.flows = Some(FlowTable::new(Arc::clone(sessions), worker.id, count, limits)?);
+            let frames = worker.pool.capacity();
+            let table = FlowTable::new(Arc::clone(sessions), worker.id, count, frames, limits)?;
+            worker.flows = Some(table);
             Ok(())
         })
     }
@@ -242,6 +245,27 @@ impl Engine {
     /// [`Busy`], and nothing has changed.
     pub fn stop_trace(&mut self) -> Result<(), Busy> {
         self.tell_all(|| Command::StopTrace)
+    }
+
+    /// Has the worker that a flow's packets arrive at let them go on, because an agent has decided about it
+    /// ([`Sessions::decide`]), or it has ended: those first that have waited.
+    ///
+    /// # Errors
+    /// [`Busy`], and nothing has changed.
+    pub fn release(&mut self, worker: WorkerId, flow: FlowId) -> Result<(), Busy> {
+        let line = self.lines.get_mut(worker.index()).ok_or(Busy { worker })?;
+        line.commands.push(Command::Release(flow)).map_err(|_| Busy { worker })?;
+        line.bell.ring();
+        Ok(())
+    }
+
+    /// Whether a worker can be told something now.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn has_room(&self, worker: WorkerId) -> Result<(), Busy> {
+        let line = self.lines.get(worker.index()).filter(|line| line.commands.slots() != 0);
+        line.map(|_| ()).ok_or(Busy { worker })
     }
 
     /// Tells one worker to follow all packets, those made by nodes too.

@@ -15,6 +15,7 @@
 //! | `merge` | segments, joined again for a port that takes trains |
 //! | `segment` | trains of segments, cut where a port does not take them whole |
 //! | `assembler` | fragments that wait for the head of their datagram |
+//! | `waiting` | packets that wait, with their frames, and how many may |
 //! | `mss` | what TCP connections through a tunnel are told |
 //! | `flow` | what is known of sessions: finding, judging, ageing |
 //! | `storm` | how much of what is flooded or punted an interface may cause |
@@ -56,6 +57,7 @@ mod segment;
 mod storm;
 mod trace;
 mod vrf_counts;
+mod waiting;
 mod worker;
 
 pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};

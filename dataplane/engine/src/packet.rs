@@ -158,6 +158,8 @@ pub(crate) enum Trap {
         /// The two state bits as they are in its second byte.
         state: u8,
     },
+    /// The first packet of a flow that the agent has to decide about: `meta.flow`.
+    Flow,
 }
 
 /// What a node says about a packet to a later one, a bit each; nearly all packets have none.

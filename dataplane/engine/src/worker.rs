@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use port::{BURST, Burst, Frame, FramePool, Port, PortInfo};
+use tables::flow::FlowId;
 use tables::{NhId, Reader, VifId, VrfId};
 
 use crate::assembler::Assembler;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     RemovePeerPort { vif: VifId, queue: u16 },
     Inspect { vif: VifId, queue: u16 },
     ClampMss(MssClamp),
+    Release(FlowId),
     Trace(Box<Trace>),
     StopTrace,
 }
@@ -93,7 +95,7 @@ impl Work {
 pub(crate) const COMMANDS: usize = 1024;
 
 /// How many commands are obeyed in one turn.
-const COMMANDS_PER_TURN: usize = 16;
+pub(crate) const COMMANDS_PER_TURN: usize = 16;
 
 /// All state of one forwarding thread: moved into it, shared with nobody.
 pub struct Worker {
@@ -118,6 +120,8 @@ pub struct Worker {
     pub(crate) mss: MssClamp,
     pub(crate) marking: Marking,
     pub(crate) flows: Option<FlowTable>,
+    /// Flows whose packets have waited long enough.
+    pub(crate) released: ArrayVec<FlowId, COMMANDS_PER_TURN>,
     pub(crate) trace: Option<Box<Trace>>,
     pub(crate) burst: Burst,
     pub(crate) origins: ArrayVec<VifId, BURST>,
@@ -158,13 +162,20 @@ impl Worker {
             trace.begin(fib.generation(), now);
         }
         self.graph.begin();
-        if cx.assembler.due() <= now {
+        if cx.assembler.waiting.due() <= now {
             node::expire(&mut cx);
         }
-        if let Some(flows) = cx.flows.as_deref_mut()
-            && flows.sweep.is_due(now)
-        {
-            age::sweep(flows, fib, now);
+        if let Some(flows) = cx.flows.as_deref_mut() {
+            if flows.sweep.is_due(now) {
+                age::sweep(flows, fib, now);
+            }
+            if flows.waiting.due() <= now {
+                node::give_up(&mut cx);
+            }
+        }
+        if !self.released.is_empty() {
+            self.released.drain(..).for_each(|id| node::release(&mut cx, id));
+            self.graph.run(&mut cx, std::iter::empty(), Spread::Done);
         }
         let mut load = Load { burst: &mut self.burst, origins: &mut self.origins };
         let handed_over = take_parcels(&mut cx, &mut self.graph, &mut load, &mut self.inbox);
@@ -215,8 +226,9 @@ impl Worker {
     /// When a turn is due even if nothing comes, for what waits here and is then to be dropped.
     pub fn due(&self) -> Option<Tick> {
         let flows = self.flows.as_ref().filter(|flows| !flows.index.is_empty());
-        let flows = flows.map_or(Tick(u64::MAX), |flows| flows.sweep.due());
-        Some(self.assembler.due().min(flows)).filter(|due| *due != Tick(u64::MAX))
+        let flows =
+            flows.map_or(Tick(u64::MAX), |flows| flows.sweep.due().min(flows.waiting.due()));
+        Some(self.assembler.waiting.due().min(flows)).filter(|due| *due != Tick(u64::MAX))
     }
 
     /// Gives every frame back and returns the closed ports. Call it after all workers have stopped taking turns: what a
@@ -234,7 +246,10 @@ impl Worker {
         for port in &mut ports {
             port.close(&mut self.pool);
         }
-        self.assembler.close(&mut self.pool);
+        self.assembler.waiting.close(&mut self.pool);
+        if let Some(flows) = &mut self.flows {
+            flows.waiting.close(&mut self.pool);
+        }
         for ring in &mut self.inbox {
             while let Ok(parcel) = ring.pop() {
                 self.pool.give(parcel.into_frame());
@@ -291,6 +306,12 @@ impl Worker {
             }
             Command::ClampMss(mss) => {
                 self.mss = mss;
+                None
+            }
+            Command::Release(flow) => {
+                // No more than commands a turn.
+                let noted = self.released.try_push(flow);
+                debug_assert!(noted.is_ok());
                 None
             }
             Command::Trace(trace) => {

@@ -38,7 +38,10 @@ fn list() -> Vec<(DropReason, Why)> {
                 "advertisements_and_router_solicitations_reach_the_agent_and_others_act_on_nothing",
             ),
         ),
-        (DropReason::FlowQueueLimitExceeded, Cannot("with flows that an agent decides about")),
+        (
+            DropReason::FlowQueueLimitExceeded,
+            Reached("undecided.rs", "a_fourth_packet_does_not_wait"),
+        ),
         (DropReason::FlowNoMemory, Cannot("flow memory is reserved at the start")),
         (DropReason::FlowInvalidProtocol, Cannot("every IP protocol has flows")),
         (DropReason::FlowNatNoRflow, Cannot("a guard: translated sessions have both directions")),
@@ -47,7 +50,10 @@ fn list() -> Vec<(DropReason, Why)> {
             Reached("flows.rs", "what_no_rule_lets_pass_is_dropped_and_remembered"),
         ),
         (DropReason::FlowActionInvalid, Cannot("a flow has no unknown action")),
-        (DropReason::FlowUnusable, Cannot("a guard: a session that ends between two looks at it")),
+        (
+            DropReason::FlowUnusable,
+            Reached("undecided.rs", "h24_undecided_flows_are_bounded_counted_and_end"),
+        ),
         (
             DropReason::FlowTableFull,
             Reached("flows.rs", "a_flood_of_sessions_leaves_the_others_theirs"),
@@ -161,7 +167,7 @@ fn list() -> Vec<(DropReason, Why)> {
         (DropReason::VlanFwdEnq, Cannot("frames of foreign VLANs stay in the kernel")),
         (DropReason::NewFlows, Reached("flows.rs", "an_interfaces_own_limits_hold")),
         (DropReason::FlowEvict, Cannot("a session that ends makes way for a new one at once")),
-        (DropReason::TrapOriginal, Cannot("with flows that an agent decides about")),
+        (DropReason::TrapOriginal, Cannot("the agent has the packet then, which is no loss")),
         (
             DropReason::LeafToLeaf,
             Reached("next_hops.rs", "a_leaf_of_an_e_tree_does_not_reach_another_leaf"),

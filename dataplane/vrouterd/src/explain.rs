@@ -197,6 +197,7 @@ fn row(packet: Followed, core: Option<Core>) -> ExplainedPacket {
                 PacketEnding::HandedOver { core: Core(worker.0.into()) }
             }
             Ending::Held => PacketEnding::Held,
+            Ending::Undecided => PacketEnding::Undecided,
             Ending::TooLong => PacketEnding::Unfinished,
         },
     }

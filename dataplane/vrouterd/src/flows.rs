@@ -3,9 +3,17 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use api::{ApiError, Core, Cursor, FlowAction, FlowChange, FlowInfo, FlowTableInfo, Page, Rows};
-use engine::{FlowLimits, Tick, flow_seconds};
-use tables::flow::{Flow, FlowFlags, FlowId, NatFlags, Session, SessionFlags, Sessions, TcpFlags};
+use api::{
+    ApiError, Core, Cursor, ErrorCode, FlowAction, FlowChange, FlowInfo, FlowTableInfo,
+    FlowVerdict, Page, Rows,
+};
+use engine::{FlowLimits, Tick, WorkerId, flow_seconds};
+use tables::flow::{
+    Action, Decision, Flow, FlowFlags, FlowId, HoldLimits, NatFlags, Session, SessionFlags,
+    Sessions, TcpFlags, Undecidable,
+};
+
+use crate::verdicts;
 
 /// Rows on a page.
 const PAGE: usize = 1024;
@@ -71,6 +79,8 @@ impl Flows {
             refused: sum(|counts| counts.refused),
             handed_over: sum(|counts| counts.handed_over),
             moved: sum(|counts| counts.moved),
+            held: self.sessions.undecided().flows().into(),
+            burst_tokens: self.sessions.undecided().tokens(),
             ..FlowTableInfo::default()
         }
     }
@@ -79,21 +89,91 @@ impl Flows {
     ///
     /// # Errors
     /// The index lies beyond the table, or there is no flow; for [`FlowChange::Evict`] also: TCP has not closed it.
-    pub(crate) fn set(&self, index: u32, change: FlowChange) -> Result<(), ApiError> {
+    pub(crate) fn set(&self, index: u32, change: FlowChange) -> Result<Changed, ApiError> {
         self.within(index)?;
         let id = FlowId::new(index).ok_or_else(|| missing(index))?;
         let flow = self.living(id).ok_or_else(|| missing(index))?;
+        let is_held = flow.state().flags().contains(FlowFlags::HELD);
         match change {
+            FlowChange::Forward if is_held => {
+                return self.decide_by_hand(id, Action::Forward { answers: None, behind: None });
+            }
+            FlowChange::Drop if is_held => return self.decide_by_hand(id, Action::Drop(0)),
             FlowChange::Forward => flow.clear(FlowFlags::DENIED),
             FlowChange::Drop => flow.set(FlowFlags::DENIED),
             FlowChange::Delete => self.end(id),
             FlowChange::Evict if flow.tcp().contains(TcpFlags::DEAD) => self.end(id),
             FlowChange::Evict => {
                 let why = "is no TCP flow that both sides have closed";
-                return Err(ApiError::new(api::ErrorCode::Invalid, format!("flow {index}"), why));
+                return Err(ApiError::new(ErrorCode::Invalid, format!("flow {index}"), why));
             }
         }
-        Ok(())
+        Ok(Changed::Decided)
+    }
+
+    fn decide_by_hand(&self, id: FlowId, action: Action) -> Result<Changed, ApiError> {
+        let decision = Decision { action, mirrors: [None; 2], ecmp: None };
+        self.sessions.decide(id, &decision).map_err(|why| refusal(id, why))?;
+        Ok(Changed::Decided)
+    }
+
+    /// Carries out an agent's verdict, which says `decision`.
+    ///
+    /// # Errors
+    /// See [`api::Request::FlowVerdict`].
+    pub(crate) fn decide(
+        &self,
+        verdict: &FlowVerdict,
+        decision: &Decision,
+    ) -> Result<Changed, ApiError> {
+        let object = format!("flow {}", verdict.index);
+        self.within(verdict.index)?;
+        let id = FlowId::new(verdict.index).ok_or_else(|| missing(verdict.index))?;
+        let flow = self.sessions.flow(id).ok_or_else(|| missing(verdict.index))?;
+        let state = flow.state();
+        if !state.flags().contains(FlowFlags::ALIVE) {
+            return Err(missing(verdict.index));
+        }
+        if state.generation() != verdict.generation {
+            let what = format!("is {}, not {}", state.generation(), verdict.generation);
+            return Err(ApiError::new(ErrorCode::Stale, object, what).in_field("generation"));
+        }
+        let key = flow.key();
+        if verdicts::key(&verdict.key) != Some(key) {
+            let what = "is not that of the flow";
+            return Err(ApiError::new(ErrorCode::Mismatch, object, what).in_field("key"));
+        }
+        if let Action::Forward { answers: Some(answers), .. } = decision.action
+            && (answers.protocol != key.protocol
+                || answers.addresses.is_ipv6() != key.addresses.is_ipv6())
+        {
+            let what = "are of another protocol or family than the flow";
+            return Err(ApiError::new(ErrorCode::Invalid, object, what).in_field("answers"));
+        }
+        self.sessions.decide(id, decision).map_err(|why| refusal(id, why))?;
+        Ok(match decision.action {
+            Action::Hold => Changed::Held,
+            Action::Drop(_) | Action::Forward { .. } => Changed::Decided,
+        })
+    }
+
+    /// The directions of a flow's session whose packets wait, and the workers they wait at.
+    pub(crate) fn held(&self, index: u32) -> Vec<(WorkerId, FlowId)> {
+        let Some(id) = FlowId::new(index).filter(|_| index < self.entries()) else {
+            return Vec::new();
+        };
+        let held = [id, id.other()].into_iter().filter_map(|id| {
+            let state = self.sessions.flow(id)?.state();
+            let held = FlowFlags::ALIVE.with(FlowFlags::HELD);
+            let owner = state.owner().map(WorkerId);
+            owner.filter(|_| state.flags().contains(held)).map(|owner| (owner, id))
+        });
+        held.collect()
+    }
+
+    /// How many flows may wait for an agent's verdict.
+    pub(crate) fn limit_held(&self, limits: HoldLimits) {
+        self.sessions.undecided().limit(limits);
     }
 
     /// Ends all flows.
@@ -125,7 +205,7 @@ impl Flows {
             return Ok(());
         }
         let what = format!("flow {index}");
-        Err(ApiError::new(api::ErrorCode::NoDevice, what, "lies beyond the table"))
+        Err(ApiError::new(ErrorCode::NoDevice, what, "lies beyond the table"))
     }
 
     fn living(&self, id: FlowId) -> Option<Flow<'_>> {
@@ -163,7 +243,7 @@ impl Flows {
             key_next_hop: key.scope,
             source_next_hop: flow.source(),
             action: action(state.flags()),
-            flags: flags(id, session, two_sided),
+            flags: flags(id, state.flags(), session, two_sided),
             flags1: 0,
             drop_reason: if denied { session.reason() } else { 0 },
             tcp_flags: flow.tcp().0,
@@ -186,6 +266,33 @@ impl Flows {
     }
 }
 
+/// What a change means for packets that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// They go on, or end.
+    Decided,
+    /// They wait on.
+    Held,
+}
+
+fn refusal(id: FlowId, why: Undecidable) -> ApiError {
+    let object = format!("flow {}", id.index());
+    match why {
+        Undecidable::Gone => ApiError::new(ErrorCode::Busy, object, "has ended"),
+        Undecidable::Answered => {
+            let what = "are others already; delete the flow to change them";
+            ApiError::new(ErrorCode::Invalid, object, what).in_field("answers")
+        }
+        Undecidable::Exists(other) => {
+            let what = other.map_or_else(
+                || "are those of a flow that is ending".to_owned(),
+                |other| format!("are those of flow {}", other.index()),
+            );
+            ApiError::new(ErrorCode::Exists, object, what).in_field("answers")
+        }
+    }
+}
+
 fn missing(index: u32) -> ApiError {
     ApiError::not_found(format!("flow {index}"))
 }
@@ -203,7 +310,7 @@ fn action(flags: FlowFlags) -> FlowAction {
 }
 
 /// The original's bits. Of the answers' direction source and destination are the other way round.
-fn flags(id: FlowId, session: Session<'_>, two_sided: bool) -> u16 {
+fn flags(id: FlowId, flow: FlowFlags, session: Session<'_>, two_sided: bool) -> u16 {
     let nat = session.nat();
     let turned = [
         (NatFlags::SOURCE, FlowInfo::SNAT, FlowInfo::DNAT),
@@ -220,6 +327,7 @@ fn flags(id: FlowId, session: Session<'_>, two_sided: bool) -> u16 {
     let has = |flag| session.flags().contains(flag);
     let others = [
         (two_sided, FlowInfo::REVERSE_VALID),
+        (flow.contains(FlowFlags::NEW), FlowInfo::NEW),
         (has(SessionFlags::BGP_SERVICE), FlowInfo::BGP_SERVICE),
         (has(SessionFlags::LINK_LOCAL), FlowInfo::LINK_LOCAL),
         (has(SessionFlags::TRANSLATED), FlowInfo::VRF_TRANSLATE),
@@ -328,7 +436,7 @@ mod tests {
         );
         assert_eq!(row(good.other()).source, IpAddr::from(Ipv4Addr::new(10, 1, 2, 12)));
         assert!(flows.get(99, Tick(0), 1).is_err() && flows.get(0, Tick(0), 1).is_err());
-        assert_eq!(flows.get(6002, Tick(0), 1).unwrap_err().code, api::ErrorCode::NoDevice);
+        assert_eq!(flows.get(6002, Tick(0), 1).unwrap_err().code, ErrorCode::NoDevice);
     }
 
     #[test]

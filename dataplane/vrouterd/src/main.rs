@@ -8,6 +8,7 @@
 //! | `server`, `follow`, `touched` | the control thread: requests, and what follows from a change |
 //! | `control` | sockets of clients, pages, publication |
 //! | `settings`, `facts`, `describe` | what can be set while it runs; limits, use and memory as the tools show them |
+//! | `verdicts` | what an agent decides about flows, looked at |
 //! | `flows` | sessions as rows, and changed by hand |
 //! | `export` | sessions told to a collector |
 //! | `explain` | packets that are followed, thought of or real |
@@ -38,6 +39,7 @@ mod socket_dir;
 mod stations;
 mod touched;
 mod underlay;
+mod verdicts;
 mod worker;
 
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ use crate::control::{
 };
 use crate::explain::{self, Tracer};
 use crate::export::FlowLog;
-use crate::flows::Flows;
+use crate::flows::{Changed, Flows};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::links::Links;
 use crate::ports::{Facts as PortFacts, Outcome, Ports};
@@ -26,6 +26,7 @@ use crate::route_changes::RouteChanges;
 use crate::settings::Settings;
 use crate::stations::Stations;
 use crate::underlay::Underlay;
+use crate::verdicts;
 use crate::worker::now_nanos;
 
 /// How often barriers are looked at while somebody waits: workers turn in microseconds.
@@ -171,7 +172,13 @@ impl Server {
             Request::FlowTable => Reply::FlowTable(self.flows.table()),
             Request::FlushFlows => Reply::FlowTable(self.flows.flush()),
             Request::SetFlow { index, change } => {
-                answered(self.flows.set(index, change).map(|()| self.publisher.pending()))
+                answered(self.change_flow(index, |flows| flows.set(index, change)))
+            }
+            Request::FlowVerdict(verdict) => {
+                let check = verdicts::check(&verdict, self.publisher.model());
+                answered(check.and_then(|decision| {
+                    self.change_flow(verdict.index, |flows| flows.decide(&verdict, &decision))
+                }))
             }
             Request::Dump { table, after } => {
                 if matches!(table, Table::Vif { .. }) && after.is_none() {
@@ -248,12 +255,33 @@ impl Server {
         let before = self.settings.get(value);
         self.settings.set(value, to)?;
         self.ports.counters().set_drop_log(self.settings.log_rule());
+        self.flows.limit_held(self.settings.hold_limits());
         let mss = matches!(value, VrouterValue::FromVmMssAdjust | VrouterValue::ToVmMssAdjust);
         if mss && let Err(busy) = self.ports.clamp_mss(self.settings.mss()) {
             self.settings.set(value, before)?;
             return Err(ApiError::new(ErrorCode::Busy, format!("{value:?}"), busy.to_string()));
         }
         Ok(())
+    }
+
+    /// Changes a flow, and has its packets go on if they have waited for that.
+    fn change_flow(
+        &mut self,
+        index: u32,
+        change: impl FnOnce(&Flows) -> Result<Changed, ApiError>,
+    ) -> Result<tables::Generation, ApiError> {
+        let busy = |busy: engine::Busy| {
+            ApiError::new(ErrorCode::Busy, format!("flow {index}"), busy.to_string())
+        };
+        // Nothing is changed that could not be told.
+        let held = self.flows.held(index);
+        held.iter().try_for_each(|(worker, _)| self.ports.has_room(*worker)).map_err(busy)?;
+        if change(&self.flows)? == Changed::Decided {
+            held.iter()
+                .try_for_each(|(worker, id)| self.ports.release(*worker, *id))
+                .map_err(busy)?;
+        }
+        Ok(self.publisher.pending())
     }
 
     /// What would become of a packet.

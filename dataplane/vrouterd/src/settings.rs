@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use api::{ApiError, ErrorCode, VrouterValue};
 use engine::{LogRule, MssClamp};
 use tables::DropReason;
+use tables::flow::HoldLimits;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
@@ -53,16 +54,17 @@ impl Settings {
     /// What the process was started with.
     pub(crate) fn new(log: Log, mss: MssClamp) -> Settings {
         let clamps = |which| u32::from(mss == MssClamp::Both || mss == which);
+        let held = HoldLimits::default();
         let values = BTreeMap::from([
             (VrouterValue::FromVmMssAdjust, clamps(MssClamp::FromWorkloads)),
             (VrouterValue::ToVmMssAdjust, clamps(MssClamp::ToWorkloads)),
             (VrouterValue::MplsOverUdp, 0),
             (VrouterValue::PriorityTagging, 0),
             (VrouterValue::PacketDump, 0),
-            (VrouterValue::FlowHoldLimit, 8192),
-            (VrouterValue::BurstTokens, 0),
-            (VrouterValue::BurstInterval, 10),
-            (VrouterValue::BurstStep, 0),
+            (VrouterValue::FlowHoldLimit, held.flows),
+            (VrouterValue::BurstTokens, held.tokens),
+            (VrouterValue::BurstInterval, held.interval),
+            (VrouterValue::BurstStep, held.step),
             (VrouterValue::DropLog, 1),
             (VrouterValue::DropLogMinimum, 0),
             (VrouterValue::DropLogReason, VrouterValue::EVERY_REASON),
@@ -90,6 +92,16 @@ impl Settings {
             (true, false) => MssClamp::FromWorkloads,
             (false, true) => MssClamp::ToWorkloads,
             (false, false) => MssClamp::Off,
+        }
+    }
+
+    /// How many flows may wait for an agent's verdict.
+    pub(crate) fn hold_limits(&self) -> HoldLimits {
+        HoldLimits {
+            flows: self.get(VrouterValue::FlowHoldLimit),
+            tokens: self.get(VrouterValue::BurstTokens),
+            interval: self.get(VrouterValue::BurstInterval),
+            step: self.get(VrouterValue::BurstStep),
         }
     }
 

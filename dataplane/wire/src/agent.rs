@@ -20,6 +20,8 @@ pub mod agent_command {
     pub const L3_PROTOCOLS: u16 = 7;
     /// The end of a diagnostic packet.
     pub const DIAG: u16 = 8;
+    /// The first packet of a flow, which waits for a verdict.
+    pub const FLOW_MISS: u16 = 6;
     /// Too big to forward, not to be fragmented.
     pub const HANDLE_DF: u16 = 11;
     /// TTL or hop limit ran out.
@@ -28,6 +30,8 @@ pub mod agent_command {
     pub const ICMP_ERROR: u16 = 13;
     /// As `L3_PROTOCOLS`, from behind a ToR switch.
     pub const TOR_CONTROL_PKT: u16 = 14;
+    /// A packet of a flow that was decided to wait.
+    pub const FLOW_ACTION_HOLD: u16 = 15;
     /// A tunnel packet with the router-alert bit.
     pub const ROUTER_ALERT: u16 = 16;
     /// A new station.
@@ -82,6 +86,26 @@ impl AgentHeader {
         self
     }
 
+    /// The same with what is told of a flow: its index, the next hop of its key, packets and bytes (64 bits each, of which 40
+    /// and 48 are told), and the generation of its slot.
+    #[must_use]
+    pub fn with_flow(
+        mut self,
+        index: u32,
+        key_next_hop: u32,
+        (packets, bytes): (u64, u64),
+        generation: u8,
+    ) -> Self {
+        let low = |value: u64| u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0);
+        self.param.set(index);
+        self.param_1.set(key_next_hop);
+        self.param_2.set(low(bytes));
+        self.param_3.set(low(packets));
+        self.param_4.set(low(bytes >> 32 & 0xffff) | low(packets >> 32 & 0xff) << 16);
+        self.param_5 = generation;
+        self
+    }
+
     /// The interface: received on (trap), send on or as if received on (inject).
     pub fn vif(&self) -> u16 {
         self.vif.get()
@@ -105,6 +129,11 @@ impl AgentHeader {
     /// The second parameter.
     pub fn param_1(&self) -> u32 {
         self.param_1.get()
+    }
+
+    /// The sixth: the generation of a flow's slot.
+    pub fn param_5(&self) -> u8 {
+        self.param_5
     }
 }
 

@@ -32,7 +32,7 @@ FlowFlags(u16) {
     DENIED = 0x2;
     /// Its packets are translated.
     NAT = 0x4;
-    /// Nobody has decided yet: its packets wait.
+    /// An agent has to decide: its packets wait.
     HELD = 0x8;
     /// The session has ended.
     DEAD = 0x10;
@@ -257,6 +257,18 @@ impl<'s> Flow<'s> {
         }
     }
 
+    /// Sets flags; whether none of them was set before.
+    pub(crate) fn gain(&self, flags: FlowFlags) -> bool {
+        let bits = u64::from(flags.0) << FLAGS;
+        self.words.get(STATE).is_some_and(|word| word.fetch_or(bits, AcqRel) & bits == 0)
+    }
+
+    /// Clears flags; whether one of them was set before.
+    pub(crate) fn lose(&self, flags: FlowFlags) -> bool {
+        let bits = u64::from(flags.0) << FLAGS;
+        self.words.get(STATE).is_some_and(|word| word.fetch_and(!bits, AcqRel) & bits != 0)
+    }
+
     /// Sets or clears flags.
     pub fn assign(&self, flags: FlowFlags, value: bool) {
         if value { self.set(flags) } else { self.clear(flags) }
@@ -355,6 +367,12 @@ impl<'s> Flow<'s> {
     pub fn count(&self, bytes: u64, now: u32) {
         self.store(PACKETS, self.load(PACKETS).wrapping_add(1));
         self.store(BYTES, self.load(BYTES).wrapping_add(bytes));
+        self.touch(now);
+    }
+
+    /// Notes that a packet came at `now` (milliseconds), without counting it. For its owner.
+    #[inline]
+    pub fn touch(&self, now: u32) {
         self.store(SEEN, self.load(SEEN) & 0xffff_ffff_0000_0000 | u64::from(now));
     }
 
@@ -398,7 +416,7 @@ impl<'s> Flow<'s> {
         self.store(TCP, pair(sequence, acknowledgement));
     }
 
-    /// Writes everything, the state last.
+    /// Writes everything, the state last. It is alive if `flags` say so.
     pub(crate) fn fill(
         &self,
         key: &Packed,
@@ -417,7 +435,7 @@ impl<'s> Flow<'s> {
             self.store(word, 0);
         }
         let state = key.kind
-            | u64::from(flags.with(FlowFlags::ALIVE).0) << FLAGS
+            | u64::from(flags.0) << FLAGS
             | u64::from(NOBODY) << OWNER
             | u64::from(NO_MEMBER) << ECMP
             | u64::from(generation) << GENERATION;

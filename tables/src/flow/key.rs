@@ -39,6 +39,11 @@ impl FlowAddresses {
         }
     }
 
+    /// Whether they are of IPv6.
+    pub const fn is_ipv6(self) -> bool {
+        matches!(self, FlowAddresses::V6 { .. })
+    }
+
     /// Where packets come from.
     pub fn source(self) -> IpAddr {
         match self {

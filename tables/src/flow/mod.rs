@@ -6,6 +6,7 @@
 //! | `slab` | [`FlowSlab`]: all sessions, in memory that workers (and a successor process) share |
 //! | `entry`, `session` | [`Flow`] and [`Session`]: the words of one direction, and of both |
 //! | `sessions` | [`Sessions`]: the slab with the directory of keys, free slots, quotas and counts |
+//! | `undecided` | [`Undecided`]: how many flows wait for an agent's decision, and may |
 //! | `index` | [`FlowIndex`]: a worker's own way from a key to a slot |
 //!
 //! A session is one slot, its two directions are flows. A flow is owned by the worker on which its packets arrive: only
@@ -23,10 +24,15 @@ mod key;
 mod session;
 mod sessions;
 mod slab;
+mod undecided;
 
 pub use entry::{Flow, FlowFlags, State, TcpFlags};
 pub use index::FlowIndex;
 pub use key::{FlowAddresses, FlowKey, Packed};
 pub use session::{NatFlags, Session, SessionFlags};
-pub use sessions::{Claim, Count, FlowCounts, FreeSlots, NewFlow, NewSession, Quota, Sessions};
+pub use sessions::{
+    Action, Claim, Count, Decision, FlowCounts, FreeSlots, NewFlow, NewSession, Quota, Sessions,
+    Undecidable,
+};
 pub use slab::{FlowId, FlowSlab, SessionId};
+pub use undecided::{HoldLimits, HoldRefused, Undecided};

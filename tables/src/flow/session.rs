@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::entry::{byte, halves, pair, short};
+use super::key::FlowKey;
 use super::slab::SHARED;
 use crate::object::flags;
-use crate::{FlowDropReason, MirrorId, RuleId, VifId, VrfId};
+use crate::{MirrorId, RuleId, VifId, VrfId};
 
 flags!(
 /// What is translated, from the first packet's view.
@@ -48,7 +49,31 @@ SessionFlags(u32) {
     FAT = 0x1_0000;
     /// It began from the fabric.
     FROM_FABRIC = 0x2_0000;
+    /// The agent has decided.
+    DECIDED = 0x4_0000;
 });
+
+impl NatFlags {
+    /// What is translated between the first packet's direction and the answers'.
+    pub fn between(first: &FlowKey, answers: &FlowKey) -> NatFlags {
+        let plain = first.reversed(answers.scope);
+        let parts = [
+            (plain.addresses.destination() != answers.addresses.destination(), NatFlags::SOURCE),
+            (plain.destination_port() != answers.destination_port(), NatFlags::SOURCE_PORT),
+            (plain.addresses.source() != answers.addresses.source(), NatFlags::DESTINATION),
+            (plain.source_port() != answers.source_port(), NatFlags::DESTINATION_PORT),
+        ];
+        let changed = parts.into_iter().filter(|(changes, _)| *changes);
+        changed.fold(NatFlags::default(), |nat, (_, part)| nat.with(part))
+    }
+}
+
+impl SessionFlags {
+    /// What is translated, from the first packet's view.
+    pub const fn nat(self) -> NatFlags {
+        NatFlags((self.0 & 0xff) as u8)
+    }
+}
 
 /// The words of both directions.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +177,17 @@ impl<'s> Session<'s> {
 
     /// What is translated, from the first packet's view.
     pub fn nat(&self) -> NatFlags {
-        NatFlags((self.flags().0 & 0xff) as u8)
+        self.flags().nat()
+    }
+
+    /// It has one direction, and what the other would be is known: nobody has decided yet.
+    pub fn is_proposed(&self) -> bool {
+        self.flags().contains(SessionFlags::ONE_SIDED.with(SessionFlags::AGENT))
+    }
+
+    /// An agent has decided about it.
+    pub fn is_decided(&self) -> bool {
+        self.flags().contains(SessionFlags::DECIDED)
     }
 
     /// The rules it was judged by: of the network, of the groups.
@@ -162,17 +197,17 @@ impl<'s> Session<'s> {
         (rule(NETWORK_RULE), rule(GROUP_RULE))
     }
 
-    /// Remembers a judgement.
+    /// Remembers a judgement; `reason` is why packets are dropped, in the original's numbers.
     pub fn set_judgement(
         &self,
         (vrf, behind): (VrfId, VrfId),
-        reason: FlowDropReason,
+        reason: u8,
         mirrors: [Option<MirrorId>; 2],
         (network, group): (RuleId, RuleId),
     ) {
         let [first, second] = mirrors.map(|id| u64::from(id.map_or(u8::MAX, |id| id.0)));
         let vrfs = u64::from(vrf.0) | u64::from(behind.0) << 16;
-        self.store(PLACE, vrfs | u64::from(reason as u8) << 32 | first << 40 | second << 48);
+        self.store(PLACE, vrfs | u64::from(reason) << 32 | first << 40 | second << 48);
         for (at, RuleId(rule)) in [(NETWORK_RULE, network), (GROUP_RULE, group)] {
             let high = u64::try_from(rule >> 64).unwrap_or(u64::MAX);
             let low = u64::try_from(rule & u128::from(u64::MAX)).unwrap_or(u64::MAX);
@@ -197,6 +232,15 @@ impl<'s> Session<'s> {
 
     pub(crate) fn set_charged(&self, vif: VifId, vrf: VrfId) {
         self.store(CHARGED, u64::from(vif.0) | u64::from(vrf.0) << 16);
+    }
+
+    /// Clears some flags, then sets some.
+    pub(crate) fn change_flags(&self, clear: SessionFlags, set: SessionFlags) {
+        let (clear, set) = (pair(clear.0, 0), pair(set.0, 0));
+        if let Some(word) = self.words.get(BORN) {
+            // Nothing to fail: any value is replaced.
+            let _ = word.fetch_update(AcqRel, Acquire, |born| Some(born & !clear | set));
+        }
     }
 
     pub(crate) fn set_born(&self, flags: SessionFlags, now: u32) {

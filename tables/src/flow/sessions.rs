@@ -10,9 +10,10 @@ use dashmap::{DashMap, Entry};
 
 use super::entry::{Flow, FlowFlags};
 use super::key::{FlowKey, Packed};
-use super::session::{Session, SessionFlags};
+use super::session::{NatFlags, Session, SessionFlags};
 use super::slab::{FlowId, FlowSlab, SessionId};
-use crate::{FlowDropReason, Judgement, RuleId, Verdict, VifId, VrfId, limits};
+use super::undecided::Undecided;
+use crate::{FlowDropReason, Judgement, MirrorId, RuleId, Verdict, VifId, VrfId, limits};
 
 /// Keys are hashes already.
 #[derive(Default)]
@@ -40,6 +41,7 @@ pub struct Sessions {
     free: ArrayQueue<u32>,
     vifs: Box<[AtomicU32]>,
     vrfs: Box<[AtomicU32]>,
+    undecided: Undecided,
     counts: Box<[Counts]>,
 }
 
@@ -119,7 +121,8 @@ pub struct NewFlow {
 /// A session to be.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSession {
-    /// The first packet's direction, and the other's if there is to be one.
+    /// The first packet's direction, and the other's if there is to be one. Of a session that is
+    /// [`SessionFlags::ONE_SIDED`] the other is proposed only: it is there once somebody has decided so.
     pub flows: (NewFlow, Option<NewFlow>),
     /// Both.
     pub flags: SessionFlags,
@@ -131,6 +134,44 @@ pub struct NewSession {
     pub judgement: Judgement,
     /// Milliseconds.
     pub now: u32,
+}
+
+/// What an agent decides about a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What becomes of its packets.
+    pub action: Action,
+    /// Where copies of them go.
+    pub mirrors: [Option<MirrorId>; 2],
+    /// The position of their member in an ECMP group, where the flow has none yet.
+    pub ecmp: Option<u8>,
+}
+
+/// What becomes of a session's packets by an agent's decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They wait.
+    Hold,
+    /// They are dropped, for this: one of reference cli.md section 7.5.
+    Drop(u8),
+    /// They go on, translated if the answers are not simply the other way round.
+    Forward {
+        /// The key of the answers; `None` leaves what they are, or would be by the tables.
+        answers: Option<FlowKey>,
+        /// The VRF the packets are routed in; `None` leaves it.
+        behind: Option<VrfId>,
+    },
+}
+
+/// Why a decision is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecidable {
+    /// The session has ended, or is about to (EBUSY).
+    Gone,
+    /// Its answers have another key, which cannot be changed (EINVAL).
+    Answered,
+    /// The key of the answers is this flow's, if that is still there (EEXIST).
+    Exists(Option<FlowId>),
 }
 
 /// What asking for a flow answers.
@@ -167,6 +208,7 @@ impl Sessions {
             free,
             vifs: zeros(limits::VIFS),
             vrfs: zeros(limits::VRFS),
+            undecided: Undecided::new(),
             counts: std::iter::repeat_with(Counts::default).take(workers.max(1)).collect(),
         })
     }
@@ -181,7 +223,8 @@ impl Sessions {
             counts.iter().map(|count| AtomicU32::new(count.load(Relaxed))).collect()
         };
         let (vifs, vrfs) = (copy(&self.vifs), copy(&self.vrfs));
-        Ok(Sessions { vifs, vrfs, ..Sessions::new(sessions, 1, self.seed)? })
+        let undecided = self.undecided.like();
+        Ok(Sessions { vifs, vrfs, undecided, ..Sessions::new(sessions, 1, self.seed)? })
     }
 
     /// Makes a session as the table has it that this one is [like](Sessions::like), and the caller holds it. `None` when it
@@ -201,7 +244,7 @@ impl Sessions {
             reason: FlowDropReason::Unknown,
         };
         let made = NewSession {
-            flows: (new(first), (!one_sided).then(|| new(last))),
+            flows: (new(first), (!one_sided || session.is_proposed()).then(|| new(last))),
             flags: session.flags(),
             ends: first.ends(),
             vrfs: session.vrfs(),
@@ -348,10 +391,10 @@ impl Sessions {
         for id in [forward, forward.other()] {
             if let Some(flow) = self.flow(id).filter(|flow| is_there(*flow)) {
                 flow.set(FlowFlags::DEAD);
-                let hash = flow.key().packed(self.seed).hash();
-                self.directory.remove_if(&hash, |_, found| *found == id.index());
+                self.withdraw(id, flow);
             }
         }
+        self.settle(forward);
         self.count(worker, |counts| &counts.ended);
         true
     }
@@ -379,6 +422,131 @@ impl Sessions {
         })
     }
 
+    /// Flows for which an agent has to decide, and how many there may be.
+    pub fn undecided(&self) -> &Undecided {
+        &self.undecided
+    }
+
+    /// An agent has decided about a session, or it has ended: its packets wait no longer.
+    pub fn settle(&self, id: FlowId) {
+        let (forward, Some(session)) = (id.session().forward(), self.session(id)) else { return };
+        for id in [forward, forward.other()] {
+            if self.flow(id).is_some_and(|flow| flow.lose(FlowFlags::HELD)) {
+                self.undecided.leave(session.charged().0);
+            }
+        }
+    }
+
+    /// Makes it what an agent has decided, but for [`Sessions::settle`], which lets its packets go on: whoever owns it does
+    /// that, and sends on what has waited.
+    ///
+    /// # Errors
+    /// See [`Undecidable`]; nothing has changed then.
+    pub fn decide(&self, id: FlowId, decision: &Decision) -> Result<(), Undecidable> {
+        if !self.hold(id) {
+            return Err(Undecidable::Gone);
+        }
+        let decided = self.decide_held(id, decision);
+        self.let_go(id);
+        decided
+    }
+
+    fn decide_held(&self, id: FlowId, decision: &Decision) -> Result<(), Undecidable> {
+        let gone = Undecidable::Gone;
+        let session = self.session(id).ok_or(gone)?;
+        let (flow, other) = (self.flow(id).ok_or(gone)?, self.flow(id.other()).ok_or(gone)?);
+        if !is_there(flow) {
+            return Err(gone);
+        }
+        let both = [flow, other];
+        let there = || both.into_iter().filter(|flow| is_there(*flow));
+        let mut vrfs = session.vrfs();
+        let mut reason = 0;
+        let mut nat = session.flags().nat();
+        match decision.action {
+            Action::Hold => {
+                let held = FlowFlags::HELD;
+                for flow in there() {
+                    if flow.gain(held) {
+                        flow.set(FlowFlags::NEW);
+                        self.undecided.enter(session.charged().0);
+                    }
+                }
+            }
+            Action::Drop(why) => {
+                reason = why;
+                there().for_each(|flow| flow.set(FlowFlags::DENIED));
+            }
+            Action::Forward { answers, behind } => {
+                let one_sided = session.flags().contains(SessionFlags::ONE_SIDED);
+                let known = (!one_sided || session.is_proposed()).then(|| other.key());
+                let own = flow.key();
+                let key = answers.or(known).unwrap_or_else(|| own.reversed(own.scope));
+                if !one_sided && known != Some(key) {
+                    return Err(Undecidable::Answered);
+                }
+                let (first, last) = if id.is_forward() { (own, key) } else { (key, own) };
+                nat = NatFlags::between(&first, &last);
+                if let Some(behind) = behind {
+                    vrfs = if id.is_forward() { (vrfs.0, behind) } else { (behind, vrfs.1) };
+                }
+                if one_sided {
+                    self.answer(id, &key)?;
+                }
+                for flow in [flow, other] {
+                    flow.clear(FlowFlags::DENIED);
+                    flow.assign(FlowFlags::NAT, nat.0 != 0);
+                    flow.assign(FlowFlags::MIRRORED, decision.mirrors.iter().any(Option::is_some));
+                }
+                if flow.state().ecmp().is_none() {
+                    flow.set_ecmp(decision.ecmp);
+                }
+            }
+        }
+        let rules = session.rules();
+        session.set_judgement(vrfs, reason, decision.mirrors, rules);
+        let moves = if vrfs.0 == vrfs.1 { 0 } else { SessionFlags::TRANSLATED.0 };
+        let kept = SessionFlags(0xff).with(SessionFlags::TRANSLATED);
+        let set = SessionFlags(u32::from(nat.0) | moves).with(SessionFlags::DECIDED);
+        session.change_flags(kept, set);
+        Ok(())
+    }
+
+    /// Gives a session its other direction.
+    fn answer(&self, id: FlowId, key: &FlowKey) -> Result<(), Undecidable> {
+        let gone = Undecidable::Gone;
+        let (flow, other) = (self.flow(id).ok_or(gone)?, self.flow(id.other()).ok_or(gone)?);
+        let session = self.session(id).ok_or(gone)?;
+        let (vif, vrf) = session.charged();
+        let packed = self.pack(key);
+        let hash = packed.hash();
+        let vacant = match self.directory.entry(hash) {
+            Entry::Vacant(vacant) => vacant,
+            Entry::Occupied(found) => {
+                // Its lock is the one that looking takes.
+                drop(found);
+                return Err(Undecidable::Exists(self.find(&packed)));
+            }
+        };
+        let state = flow.state();
+        let tcp = FlowFlags(state.flags().0 & FlowFlags::TCP.0);
+        let now = session.created();
+        other.fill(&packed, tcp.with(FlowFlags::ALIVE), state.generation(), flow.ends(), now);
+        vacant.insert(id.other().index());
+        for count in [self.vifs.get(vif.index()), self.vrfs.get(vrf.index())].into_iter().flatten()
+        {
+            count.fetch_add(1, Relaxed);
+        }
+        session.change_flags(SessionFlags::ONE_SIDED, SessionFlags::default());
+        // It may have ended meanwhile, without this direction.
+        if session.has_ended() {
+            other.set(FlowFlags::DEAD);
+            self.withdraw(id.other(), other);
+            return Err(gone);
+        }
+        Ok(())
+    }
+
     /// Flows charged to an interface.
     pub fn of_vif(&self, vif: VifId) -> u32 {
         self.vifs.get(vif.index()).map_or(0, |count| count.load(Relaxed))
@@ -392,6 +560,12 @@ impl Sessions {
     /// How many keys there are.
     pub fn flows(&self) -> usize {
         self.directory.len()
+    }
+
+    /// Takes a flow's key out of the directory.
+    fn withdraw(&self, id: FlowId, flow: Flow<'_>) {
+        let hash = flow.key().packed(self.seed).hash();
+        self.directory.remove_if(&hash, |_, found| *found == id.index());
     }
 
     fn count(&self, worker: u8, which: impl FnOnce(&Counts) -> &AtomicU64) {
@@ -423,17 +597,21 @@ impl Sessions {
         let generation = session.begin();
         session.set_born(new.flags, new.now);
         let Judgement { reason, mirrors, network_rule, group_rule, .. } = new.judgement;
-        session.set_judgement(new.vrfs, reason, mirrors, (network_rule, group_rule));
+        session.set_judgement(new.vrfs, reason as u8, mirrors, (network_rule, group_rule));
         session.set_charged(quota.vif.0, quota.vrf.0);
-        let fill = |id: FlowId, flow: &NewFlow| {
+        let fill = |id: FlowId, flow: &NewFlow, life: FlowFlags| {
             let key = self.pack(&flow.key);
-            self.flow(id)?.fill(&key, flow.flags, generation, new.ends, new.now);
+            self.flow(id)?.fill(&key, flow.flags.with(life), generation, new.ends, new.now);
             Some(key)
         };
         let (first, second) = &new.flows;
-        let first = fill(forward, first)?;
+        let first = fill(forward, first, FlowFlags::ALIVE)?;
         let second = match second {
-            Some(flow) => Some(fill(forward.other(), flow)?),
+            Some(flow) if new.flags.contains(SessionFlags::ONE_SIDED) => {
+                fill(forward.other(), flow, FlowFlags::default())?;
+                None
+            }
+            Some(flow) => Some(fill(forward.other(), flow, FlowFlags::ALIVE)?),
             None => {
                 self.flow(forward.other())?.bury();
                 None
@@ -527,5 +705,5 @@ fn is_there(flow: Flow<'_>) -> bool {
 }
 
 fn flows(new: &NewSession) -> u32 {
-    1 + u32::from(new.flows.1.is_some())
+    1 + u32::from(new.flows.1.is_some() && !new.flags.contains(SessionFlags::ONE_SIDED))
 }

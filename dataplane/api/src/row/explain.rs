@@ -75,6 +75,8 @@ pub enum PacketEnding {
     Held,
     /// It was followed no further: its way is too long.
     Unfinished,
+    /// The agent has to decide about its flow: it waits for the verdict.
+    Undecided,
 }
 
 /// A packet that would have been sent.

@@ -157,6 +157,50 @@ pub struct FlowTableInfo {
     pub handed_over: u64,
     /// Flows taken over from another worker.
     pub moved: u64,
+    /// Flows that may be held above the limit now.
+    pub burst_tokens: u32,
+}
+
+/// What packets of a flow have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FlowEnds {
+    /// Where they come from.
+    pub source: IpAddr,
+    /// Where they go; of the same family.
+    pub destination: IpAddr,
+    /// Source port, or the id of an ICMP echo.
+    pub source_port: u16,
+    /// Destination port, or an ICMP type.
+    pub destination_port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// The next hop that stands for the interface.
+    pub key_next_hop: NhId,
+}
+
+/// What an agent decides about a flow (reference dataplane.md section 14.9). Both directions of a session are decided at
+/// once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowVerdict {
+    /// Its index, as the trap told it.
+    pub index: u32,
+    /// The generation of the index, as the trap told it.
+    pub generation: u8,
+    /// Its key.
+    pub key: FlowEnds,
+    /// What becomes of its packets. [`FlowAction::Forward`] and [`FlowAction::Nat`] are one: whether packets are
+    /// translated is told by the answers.
+    pub action: FlowAction,
+    /// Why they are dropped, if they are: a code of reference cli.md section 7.5.
+    pub drop_reason: u8,
+    /// The answers; `None`: as the tables have it, floating IPs and services included, or as they are already.
+    pub answers: Option<FlowEnds>,
+    /// The VRF its packets are routed in; `None`: likewise.
+    pub destination_vrf: Option<VrfId>,
+    /// Where copies of its packets go.
+    pub mirrors: [Option<u8>; 2],
+    /// The position of its member in an ECMP group, where it has none yet.
+    pub ecmp: Option<u8>,
 }
 
 /// What is to become of a flow by hand.

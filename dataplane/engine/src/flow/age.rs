@@ -8,7 +8,7 @@ use tables::Fib;
 use tables::flow::{Flow, FlowFlags, FlowId, FlowKey, SessionFlags, TcpFlags};
 use wire::protocol;
 
-use super::{FlowTable, Moment};
+use super::{FlowTable, Moment, undecided};
 use crate::worker::Tick;
 
 /// Where the walk is.
@@ -101,6 +101,10 @@ fn is_over(table: &FlowTable, fib: &Fib, id: FlowId, now: Moment) -> bool {
     let state = flow.state();
     if state.flags().contains(FlowFlags::DEAD) {
         return true;
+    }
+    let held = state.flags().contains(FlowFlags::HELD);
+    if held && let Some(session) = table.session(id).filter(|session| !session.is_decided()) {
+        return now.since(session.created()) >= Moment::seconds(undecided::PATIENCE);
     }
     let others_watch = !id.is_forward() && other.state().owner().is_some();
     if others_watch {

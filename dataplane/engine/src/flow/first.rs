@@ -13,7 +13,7 @@ use wire::protocol;
 use super::source;
 use super::stamp::{self, Ends};
 use super::tcp::Segment;
-use super::{FlowTable, Moment, nat};
+use super::{FlowTable, Moment, nat, pass, undecided};
 use crate::graph::{Cx, Next};
 use crate::hand_off::WorkerId;
 use crate::node::decap;
@@ -81,10 +81,15 @@ fn to_owner(
     let may = packet.meta.spread == Spread::Allowed
         && plain
         && owner.index() < usize::from(cx.workers.count());
+    // What waits for an agent's verdict waits at the owner.
+    let held = pass::state(cx, id).flags().contains(FlowFlags::HELD);
     if may && let Some(table) = cx.flows.as_deref_mut() {
         table.strays = table.strays.wrapping_add(1);
         let worker = table.worker.0;
-        if table.strays.is_multiple_of(STRAYS) && table.sessions.take_over(id, owner.0, worker) {
+        if table.strays.is_multiple_of(STRAYS)
+            && !held
+            && table.sessions.take_over(id, owner.0, worker)
+        {
             table.sessions.note(worker, Count::Moved);
             return adopt(table, id, packed);
         }
@@ -114,6 +119,11 @@ struct Plan {
 }
 
 impl Plan {
+    /// Nobody has judged it here: an agent decides.
+    fn is_agents(&self) -> bool {
+        self.flags.contains(SessionFlags::AGENT)
+    }
+
     fn ends(&self) -> Ends {
         Ends::of(self.vrfs, &self.forward, &self.reverse)
     }
@@ -150,9 +160,14 @@ fn begin(
         return Err(DropReason::NewFlows);
     }
     let quota = Quota { vif: (charged, Some(table.share(of_vif))), vrf: (vrf, of_vrf) };
-    let denied = plan.judgement.verdict == Verdict::Deny;
-    let new = new_session(&plan, denied, now.into());
+    if plan.is_agents() {
+        undecided::admit(cx.fib, table, charged, now.into())?;
+    }
+    let new = new_session(&plan, now.into());
     let made = table.sessions.create(worker, &mut table.slots, &quota, &new);
+    if made.is_err() && plan.is_agents() {
+        table.sessions.undecided().leave(charged);
+    }
     let forward = match made {
         Ok(forward) => forward,
         Err(Some(faster)) => {
@@ -173,7 +188,9 @@ fn begin(
         Claim::Own => adopt(table, id, packed),
         Claim::Others(_) | Claim::Gone => Outcome::Elsewhere(Next::Drop(DropReason::FlowUnusable)),
     };
-    if let Outcome::Met(id) = outcome {
+    if let Outcome::Met(id) = outcome
+        && !plan.is_agents()
+    {
         settle(cx, packet, id, &plan);
     }
     Ok(outcome)
@@ -185,7 +202,8 @@ fn own_vrf(cx: &Cx<'_>, plan: &Plan) -> VrfId {
     vif.map_or(plan.vrfs.0, |vif| vif.vrf)
 }
 
-fn new_session(plan: &Plan, denied: bool, now: Moment) -> NewSession {
+fn new_session(plan: &Plan, now: Moment) -> NewSession {
+    let denied = plan.judgement.verdict == Verdict::Deny;
     let mut flags = FlowFlags::default();
     if plan.forward.protocol == protocol::TCP {
         flags = flags.with(FlowFlags::TCP);
@@ -196,14 +214,23 @@ fn new_session(plan: &Plan, denied: bool, now: Moment) -> NewSession {
     if plan.flags.contains(SessionFlags::TTL) {
         flags = flags.with(FlowFlags::SPECIAL);
     }
-    if denied {
+    let kind = flags;
+    if plan.is_agents() {
+        flags = flags.with(FlowFlags::HELD).with(FlowFlags::NEW);
+    } else if denied {
         flags = flags.with(FlowFlags::DENIED);
     } else if is_mirrored(&plan.judgement) {
         flags = flags.with(FlowFlags::MIRRORED);
     }
-    // What is denied says nothing about sessions that the other end begins.
-    let reverse = (!denied).then_some(NewFlow { key: plan.reverse, flags });
-    let one_sided = if denied { SessionFlags::ONE_SIDED } else { SessionFlags::default() };
+    // What is denied says nothing about sessions that the other end begins. What the agent decides about is proposed to it.
+    let reverse = (!denied).then_some(NewFlow {
+        key: plan.reverse,
+        flags: if plan.is_agents() { kind } else { flags },
+    });
+    let one_sided = match denied || plan.is_agents() {
+        true => SessionFlags::ONE_SIDED,
+        false => SessionFlags::default(),
+    };
     NewSession {
         flows: (NewFlow { key: plan.forward, flags }, reverse),
         flags: plan.flags.with(one_sided),
@@ -290,6 +317,10 @@ fn plan(cx: &mut Cx<'_>, packet: &Packet<'_>, key: &FlowKey) -> Result<Option<Pl
         flags,
         source,
     };
+    if undecided::is_agents(fib, plan.vifs) {
+        plan.flags = plan.flags.with(SessionFlags::AGENT);
+        return Ok(Some(plan));
+    }
     plan.judgement = judge(cx, flags, (&plan.forward, &plan.reverse), plan.vrfs, plan.vifs);
     if plan.judgement.verdict == Verdict::Deny && !nat.translates() && is_mid_stream(packet, key) {
         // Who began it is not known: that may have been the other end.
@@ -471,6 +502,9 @@ pub(crate) fn judge_again(cx: &Cx<'_>, id: FlowId) -> bool {
         return true;
     };
     let (vrfs, flags) = (session.vrfs(), session.flags());
+    if undecided::is_agents(cx.fib, flow.ends()) {
+        return true;
+    }
     let forward = first.key();
     // Without answers there is no translation either.
     let reverse = match flags.contains(SessionFlags::ONE_SIDED) {
@@ -486,7 +520,7 @@ pub(crate) fn judge_again(cx: &Cx<'_>, id: FlowId) -> bool {
     flow.assign(FlowFlags::DENIED, denied);
     flow.assign(FlowFlags::MIRRORED, !denied && is_mirrored(&judgement));
     let rules = (judgement.network_rule, judgement.group_rule);
-    session.set_judgement(vrfs, judgement.reason, judgement.mirrors, rules);
+    session.set_judgement(vrfs, judgement.reason as u8, judgement.mirrors, rules);
     true
 }
 

@@ -11,6 +11,7 @@
 //! | `source` | where packets may come from |
 //! | `stamp` | what a flow was judged by, and judging it again |
 //! | `tcp` | TCP's state |
+//! | `undecided` | flows that an agent decides about |
 //! | `age` | the end of sessions |
 //! | `copy` | the sessions of another table, for what is tried on a copy of the node |
 //!
@@ -25,6 +26,7 @@ pub(crate) mod pass;
 pub(crate) mod source;
 pub(crate) mod stamp;
 pub(crate) mod tcp;
+pub(crate) mod undecided;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +35,10 @@ use tables::flow::{Flow, FlowId, FlowIndex, FreeSlots, Packed, Session, Sessions
 use tables::{VifId, limits};
 
 use self::copy::Copied;
+use self::undecided::Awaited;
 use crate::hand_off::WorkerId;
 use crate::storm::{Price, Rate};
+use crate::waiting::Waiting;
 use crate::worker::Tick;
 
 /// How much of the flow table one interface may have where its own settings do not say.
@@ -103,12 +107,14 @@ pub(crate) struct FlowTable {
     rates: Box<[u64]>,
     /// Packets that were given to their flows' owners.
     pub(crate) strays: u32,
+    /// Packets of flows that an agent decides about.
+    pub(crate) waiting: Waiting<Awaited>,
     /// Where sessions are copied from that are not known here, if this is a copy.
     copied: Option<Copied>,
 }
 
 impl FlowTable {
-    /// Empty. `share` is the number of workers the flows are spread over.
+    /// Empty. The flows are spread over so many workers, each of which has so many frames.
     ///
     /// # Errors
     /// What the system answers: there is no memory for the index.
@@ -116,6 +122,7 @@ impl FlowTable {
         sessions: Arc<Sessions>,
         worker: WorkerId,
         workers: usize,
+        frames: usize,
         limits: FlowLimits,
     ) -> std::io::Result<FlowTable> {
         let flows = sessions.slab().sessions() as usize * 2;
@@ -130,6 +137,10 @@ impl FlowTable {
             limits,
             rates: std::iter::repeat_n(0, limits::VIFS).collect(),
             strays: 0,
+            waiting: Waiting::new(
+                (frames / undecided::SHARE / workers.max(1)).min(undecided::WAITING),
+                undecided::TIMEOUT,
+            ),
             copied: None,
         })
     }

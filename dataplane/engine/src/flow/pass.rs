@@ -256,6 +256,7 @@ pub(crate) fn refresh(cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> R
         let (vrf, destination) = found.ends.destination(id.is_forward());
         let hit = stamp::route(fib, vrf, destination);
         flow.set_target(hit.nh, hit.label);
+        flow.set(FlowFlags::ROUTED);
         let member = flow.state().ecmp();
         if member.is_some_and(|member| !is_member(fib, hit.nh, member)) {
             flow.set_ecmp(None);

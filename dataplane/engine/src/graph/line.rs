@@ -27,6 +27,7 @@ impl Meta {
             | Next::VifTx
             | Next::Assemble
             | Next::Hold
+            | Next::Undecided
             | Next::Fragment
             | Next::Icmp
             | Next::Punt => {}

@@ -240,6 +240,8 @@ pub(crate) enum Next {
     Assemble,
     /// A later fragment, until the head comes.
     Hold,
+    /// A packet of a flow that an agent has to decide about, until it does.
+    Undecided,
     /// To be cut into pieces that fit: `meta.trap` says what does.
     Fragment,
     /// Its sender is to be told why it ends here: `meta.trap`.
@@ -277,6 +279,7 @@ impl Next {
             Next::VifTx => NodeId::VifTx,
             Next::Assemble => NodeId::Assemble,
             Next::Hold => NodeId::Hold,
+            Next::Undecided => NodeId::Undecided,
             Next::Fragment => NodeId::Fragment,
             Next::Icmp => NodeId::Icmp,
             Next::HandOff(_) => NodeId::HandOff,
@@ -303,6 +306,7 @@ pub(crate) enum NodeId {
     VifTx,
     Assemble,
     Hold,
+    Undecided,
     Fragment,
     Icmp,
     HandOff,
@@ -329,6 +333,7 @@ impl NodeId {
             NodeId::VifTx => "vif_tx",
             NodeId::Assemble => "assemble",
             NodeId::Hold => "hold",
+            NodeId::Undecided => "undecided",
             NodeId::Fragment => "fragment",
             NodeId::Icmp => "icmp",
             NodeId::HandOff => "hand_off",
@@ -351,6 +356,7 @@ impl NodeId {
         NodeId::VifTx,
         NodeId::Assemble,
         NodeId::Hold,
+        NodeId::Undecided,
         NodeId::Fragment,
         NodeId::Icmp,
         NodeId::HandOff,
@@ -423,6 +429,7 @@ struct Nodes {
     vif_tx: node::VifTx,
     assemble: node::Assemble,
     hold: node::Hold,
+    undecided: node::Undecided,
     fragment: node::Fragment,
     icmp: node::Icmp,
     hand_off: node::HandOff,
@@ -483,6 +490,7 @@ impl Graph {
                 NodeId::VifTx => line.end(cx, &mut nodes.vif_tx),
                 NodeId::Assemble => line.step(cx, &mut nodes.assemble),
                 NodeId::Hold => line.end(cx, &mut nodes.hold),
+                NodeId::Undecided => line.end(cx, &mut nodes.undecided),
                 NodeId::Fragment => line.step(cx, &mut nodes.fragment),
                 NodeId::Icmp => line.step(cx, &mut nodes.icmp),
                 NodeId::HandOff => line.end(cx, &mut nodes.hand_off),

@@ -5,11 +5,12 @@ use port::Frame;
 use tables::{DropReason, Generation};
 
 use super::decap;
-use crate::assembler::{Assembler, Datagram, Held};
+use crate::assembler::Datagram;
 use crate::flow::key;
 use crate::graph::{Cx, End, Next, Node, NodeId};
 use crate::inspect;
 use crate::packet::{Fragment, Marks, Meta, Packet, Spread};
+use crate::waiting::{BUCKETS, Held};
 
 /// Has no state: what is held is the worker's.
 #[derive(Default)]
@@ -29,7 +30,7 @@ impl Node for Assemble {
                 let ports = key::ports(packet.meta.ip_protocol, segment);
                 cx.assembler.remember(datagram, packet.meta, ports, cx.now);
                 while let Some(held) = cx.assembler.release(&datagram) {
-                    go_on(cx, held);
+                    go_on(cx, held, onward);
                 }
             }
             Fragment::Later => {
@@ -52,13 +53,14 @@ fn onward(meta: &Meta) -> Next {
 }
 
 /// Sends what has waited on, behind the burst.
-fn go_on(cx: &mut Cx<'_>, held: Held) {
+pub(super) fn go_on<K>(cx: &mut Cx<'_>, held: Held<K>, onward: fn(&Meta) -> Next) {
     let Held { mut frame, mut meta, generation, .. } = held;
     cx.counters.released();
     let next = if generation == cx.fib.generation() {
         Ok(onward(&meta))
     } else {
-        look_again(cx, &mut Packet { frame: &mut frame, meta: &mut meta }, generation)
+        let mut packet = Packet { frame: &mut frame, meta: &mut meta };
+        look_again(cx, &mut packet, generation, onward)
     };
     let from = (meta.rx_vif, meta.vrf, meta.nh);
     let sent = match next {
@@ -70,7 +72,7 @@ fn go_on(cx: &mut Cx<'_>, held: Held) {
     }
 }
 
-/// Where a fragment goes that waited while the tables changed: what its label or VNI named then may be another tenant's
+/// Where a packet goes that waited while the tables changed: what its label or VNI named then may be another tenant's
 /// by now, so it is decapsulated once more (points 18 and 19).
 ///
 /// # Errors
@@ -81,6 +83,7 @@ fn look_again(
     cx: &Cx<'_>,
     packet: &mut Packet<'_>,
     generation: Generation,
+    onward: fn(&Meta) -> Next,
 ) -> Result<Next, DropReason> {
     let vif = cx.fib.vif(packet.meta.rx_vif).filter(|vif| vif.since <= generation);
     let vif = vif.ok_or(DropReason::InvalidIf)?;
@@ -103,13 +106,13 @@ fn look_again(
 /// Drops what has waited for too long.
 #[cold]
 pub(crate) fn expire(cx: &mut Cx<'_>) {
-    for bucket in 0..Assembler::BUCKETS {
-        while let Some(Held { frame, meta, .. }) = cx.assembler.expire(bucket, cx.now) {
+    for bucket in 0..BUCKETS {
+        while let Some(Held { frame, meta, .. }) = cx.assembler.waiting.expire(bucket, cx.now) {
             cx.counters.released();
             cx.drop_frame(frame, (meta.rx_vif, meta.vrf, meta.nh), DropReason::NoFragEntry);
         }
     }
-    cx.assembler.plan(cx.now);
+    cx.assembler.waiting.plan(cx.now);
 }
 
 /// Where later fragments wait.

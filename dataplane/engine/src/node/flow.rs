@@ -14,7 +14,7 @@ use crate::flow::key::{self, Keyed};
 use crate::flow::pass::{self, onward};
 use crate::flow::stamp;
 use crate::flow::tcp::Segment;
-use crate::flow::{age, source};
+use crate::flow::{age, source, undecided};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Marks, Meta, Packet, Protocol};
 
@@ -50,8 +50,14 @@ const UNUSUAL: FlowFlags = FlowFlags::DEAD
 
 impl Node for Flow {
     const ID: NodeId = NodeId::Flow;
-    const EDGES: &'static [NodeId] =
-        &[NodeId::Bridge, NodeId::NextHop, NodeId::HandOff, NodeId::Drop];
+    const EDGES: &'static [NodeId] = &[
+        NodeId::Bridge,
+        NodeId::NextHop,
+        NodeId::HandOff,
+        NodeId::Undecided,
+        NodeId::Punt,
+        NodeId::Drop,
+    ];
 
     fn begin(&mut self) {
         (self.scope, self.policy) = (None, None);
@@ -192,7 +198,7 @@ impl Flow {
             return self.again(cx, packet, id);
         }
         if state.flags().contains(FlowFlags::HELD) {
-            return Next::Drop(DropReason::FlowUnusable);
+            return undecided::wait(cx, packet, id);
         }
         if state.flags().0 & (FlowFlags::NAT.0 | FlowFlags::SPECIAL.0) == 0 {
             return self.mirrored(cx, packet, id, segment);

@@ -42,7 +42,8 @@ impl Node for Icmp {
             | Trap::MacLearn { .. }
             | Trap::MacMove { .. }
             | Trap::MacIpLearning
-            | Trap::Bfd { .. } => return to_agent(packet),
+            | Trap::Bfd { .. }
+            | Trap::Flow => return to_agent(packet),
         };
         if !may_be_told(packet) {
             return Next::Drop(reason);

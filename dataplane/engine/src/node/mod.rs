@@ -16,6 +16,7 @@ mod parse;
 mod punt;
 mod route;
 mod tunnel_error;
+mod undecided;
 mod vif_rx;
 mod vif_tx;
 
@@ -34,6 +35,7 @@ pub(crate) use next_hop::NextHop;
 pub(crate) use parse::Parse;
 pub(crate) use punt::Punt;
 pub(crate) use route::Route;
+pub(crate) use undecided::{Undecided, expire as give_up, release};
 pub(crate) use vif_rx::{VifRx, marks};
 pub(crate) use vif_tx::{VifTx, not_sent};
 

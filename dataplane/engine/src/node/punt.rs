@@ -6,6 +6,7 @@ use tables::DropReason;
 use wire::{AgentHeader, Ethernet, Mac, agent_command, ethertype};
 
 use crate::feature::tx;
+use crate::flow::undecided;
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::{Meta, Trap};
 use crate::ports::Sent;
@@ -22,19 +23,38 @@ impl End for Punt {
     fn take(
         &mut self,
         cx: &mut Cx<'_>,
-        mut frame: Frame,
+        frame: Frame,
         meta: &Meta,
     ) -> Result<(), (Frame, DropReason)> {
+        // So many flows may wait, and none is told of twice.
+        if meta.trap == Trap::Flow {
+            return self.tell(cx, frame, meta).inspect_err(|_| undecided::untold(cx, meta.flow));
+        }
         if !admit(cx, meta) {
             return Err((frame, DropReason::StormPunt));
         }
+        self.tell(cx, frame, meta)
+    }
+}
+
+impl Punt {
+    fn tell(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mut frame: Frame,
+        meta: &Meta,
+    ) -> Result<(), (Frame, DropReason)> {
         let Some(agent) = cx.fib.agent().and_then(|agent| cx.fib.vif(agent)) else {
             return Err((frame, DropReason::TrapNoIf));
         };
         if matches!(meta.trap, Trap::Diag { .. }) {
             cx.counters.met(meta.vrf, VrfCount::Diags, 1);
         }
-        if wrap(&mut frame, meta, agent.mac).is_none() {
+        let header = match meta.trap {
+            Trap::Flow => of_flow(cx, meta, frame.len()),
+            trap => trap.header(meta),
+        };
+        if wrap(&mut frame, meta, agent.mac, &header).is_none() {
             return Err((frame, DropReason::Push));
         }
         let bytes = frame.len() as u64;
@@ -64,11 +84,27 @@ fn admit(cx: &mut Cx<'_>, meta: &Meta) -> bool {
     }
 }
 
+/// What the agent is told of a flow that it has to decide about: index and generation, by which its verdict names it, the
+/// next hop that is part of its key, and what it has carried.
+fn of_flow(cx: &Cx<'_>, meta: &Meta, length: usize) -> AgentHeader {
+    let table = cx.flows.as_deref();
+    let flow = meta.flow.and_then(|id| table?.flow(id));
+    let session = meta.flow.and_then(|id| table?.session(id));
+    let decided = session.is_some_and(|session| session.is_decided());
+    let command = if decided { agent_command::FLOW_ACTION_HOLD } else { agent_command::FLOW_MISS };
+    let header = AgentHeader::new(meta.rx_vif.0, meta.vrf.0, command);
+    let (Some(id), Some(flow)) = (meta.flow, flow) else { return header };
+    let (packets, bytes) = flow.counts();
+    // This one is counted when it goes on.
+    let (packets, bytes) = (packets + 1, bytes + length as u64);
+    header.with_flow(id.index(), flow.key().scope.0, (packets, bytes), flow.state().generation())
+}
+
 /// How much the agent gets of a packet that it needs only the headers of.
 const HEADERS: usize = 190;
 
 /// Puts Ethernet and agent header in front. `None` without room, when the frame may have changed.
-fn wrap(frame: &mut Frame, meta: &Meta, agent: Mac) -> Option<()> {
+fn wrap(frame: &mut Frame, meta: &Meta, agent: Mac, header: &AgentHeader) -> Option<()> {
     if meta.is_from_fabric() {
         // From the outer header on: the agent learns from it which node has sent the packet.
         frame.rewind();
@@ -79,7 +115,7 @@ fn wrap(frame: &mut Frame, meta: &Meta, agent: Mac) -> Option<()> {
     if meta.trap.needs_headers_alone() || frame.is_large() && meta.trap.may_be_cut() {
         frame.trim(HEADERS);
     }
-    meta.trap.header(meta).emit(frame.push(AgentHeader::LEN).ok()?)?;
+    header.emit(frame.push(AgentHeader::LEN).ok()?)?;
     Ethernet::new(agent, agent, ethertype::IPV4).emit(frame.push(Ethernet::LEN).ok()?)
 }
 
@@ -92,7 +128,7 @@ impl Trap {
     }
 
     fn may_be_cut(self) -> bool {
-        self.needs_headers_alone() || matches!(self, Trap::NextHop | Trap::Resolve)
+        self.needs_headers_alone() || matches!(self, Trap::NextHop | Trap::Resolve | Trap::Flow)
     }
 
     fn header(self, meta: &Meta) -> AgentHeader {
@@ -113,6 +149,8 @@ impl Trap {
             Trap::MacMove { slot } => (agent_command::MAC_MOVE, slot.index(), 0),
             Trap::MacIpLearning => (agent_command::MAC_IP_LEARNING, 0, 0),
             Trap::Bfd { state } => (agent_command::BFD, u32::from(state), 0),
+            // Told by what the flow is: see `of_flow`.
+            Trap::Flow => (agent_command::FLOW_MISS, NO_FLOW, 0),
         };
         AgentHeader::new(meta.rx_vif.0, meta.vrf.0, command).with_params(param, param_1)
     }

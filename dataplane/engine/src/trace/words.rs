@@ -67,6 +67,8 @@ pub enum Ending {
     },
     /// A fragment that waits for its datagram's head.
     Held,
+    /// The agent has to decide about its flow, and it waits for that.
+    Undecided,
     /// Its way is longer than what is written down.
     TooLong,
 }
@@ -132,6 +134,7 @@ impl Way {
             NodeId::HandOff => Ending::HandedOver { worker: last.meta.worker },
             NodeId::Punt => Ending::Agent,
             NodeId::Hold => Ending::Held,
+            NodeId::Undecided => Ending::Undecided,
             NodeId::Drop => Ending::Dropped { reason: last.meta.reason },
             _ => Ending::Sent { vif: last.meta.tx_vif },
         }
@@ -159,6 +162,7 @@ impl Way {
             NodeId::VifTx => vec![format!("leaves by {}", named(names, before.tx_vif))],
             NodeId::Assemble => vec!["a fragment: it follows the head of its datagram".into()],
             NodeId::Hold => vec!["waits for the head of its datagram".into()],
+            NodeId::Undecided => vec!["waits for the agent's verdict".into()],
             NodeId::Fragment => vec![trap(meta.trap)],
             NodeId::Icmp => vec![format!("its sender is told: {}", trap(before.trap))],
             NodeId::HandOff => vec![format!("to worker {}", meta.worker.0)],
@@ -525,6 +529,7 @@ fn trap(trap: Trap) -> String {
         Trap::MacMove { slot } => format!("a station has moved (bridge entry {})", slot.index()),
         Trap::MacIpLearning => "a new pair of MAC and IP address".into(),
         Trap::Bfd { .. } => "BFD".into(),
+        Trap::Flow => "a flow that it has to decide about".into(),
     }
 }
 

@@ -24,6 +24,7 @@ use engine::{
 };
 use port::{FramePools, Kept, PortInfo};
 use sys::ethtool::LinkSpeed;
+use tables::flow::FlowId;
 use tables::{Vif, VifId, VifKind};
 use tokio::sync::mpsc;
 
@@ -390,6 +391,16 @@ impl Ports {
         count: usize,
     ) -> Result<(u64, usize), Busy> {
         Ok((self.engine.trace(filter, count)?, self.engine.workers()))
+    }
+
+    /// Whether a worker can be told something now.
+    pub(crate) fn has_room(&self, worker: WorkerId) -> Result<(), Busy> {
+        self.engine.has_room(worker)
+    }
+
+    /// Has a worker let a flow's packets go on.
+    pub(crate) fn release(&mut self, worker: WorkerId, flow: FlowId) -> Result<(), Busy> {
+        self.engine.release(worker, flow)
     }
 
     /// Has them hand in what they have.

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tables::{
-    BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId, Object,
-    Op, Peer, Ports, Rewrite, Route, RouteFlags, Rule, RuleFamily, RuleId, RuleSet, RuleSetId,
-    Transport, TunnelEncap, Verdict, Vif, VifFlags, VifId, VifKind, VifPolicy, VniEntry, VrfId,
+    BridgeEntry, BridgeFlags, Judge, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId,
+    Object, Op, Peer, Ports, Rewrite, Route, RouteFlags, Rule, RuleFamily, RuleId, RuleSet,
+    RuleSetId, Transport, TunnelEncap, Verdict, Vif, VifFlags, VifId, VifKind, VifPolicy, VniEntry,
+    VrfId,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -177,6 +178,31 @@ pub(crate) fn policed(here: &Side, rules: Vec<Rule>) -> Vec<Op> {
         }),
     ];
     objects.map(Op::Put).into()
+}
+
+/// The same objects with an agent that decides about the flows of their workloads.
+pub(crate) fn undecided(ops: Vec<Op>) -> Vec<Op> {
+    let mut objects: Vec<Object> = ops
+        .into_iter()
+        .filter_map(|op| match op {
+            Op::Put(object) => Some(object),
+            Op::Delete(_) => None,
+        })
+        .collect();
+    for object in &mut objects {
+        match object {
+            Object::Vif(vif) if vif.kind == VifKind::Virtual => {
+                vif.flags = VifFlags::L3.with(VifFlags::POLICY);
+                vif.next_hop = Some(if vif.id == PORT { TO_WORKLOAD } else { TO_SECOND });
+                vif.policy.judge = Judge::Agent;
+            }
+            Object::NextHop(hop) if hop.id == TO_WORKLOAD || hop.id == TO_SECOND => {
+                hop.flags = NhFlags::VALID.with(NhFlags::POLICY);
+            }
+            _ => {}
+        }
+    }
+    objects.into_iter().map(Op::Put).collect()
 }
 
 /// Lets everything of a protocol pass.

@@ -26,7 +26,7 @@ pub(super) fn rate(session: &mut Session<'_>) -> Result<(), Failure> {
             session.print(&format!(
                 "{time}:  Entries = {:8} Rate = {per_second:6} (Fwd = {forward:8} Rev = {reverse:8} Del = {deleted:8}) \
                  Hold = {:8} Free Burst Tokens = {:8} Total Hold Entries {:8}\n",
-                now.used, now.held, 0, now.held
+                now.used, now.held, now.burst_tokens, now.held
             ))?;
             session.flush()?;
         }

@@ -38,6 +38,7 @@ fn ending(ending: PacketEnding) -> String {
         PacketEnding::Dropped { reason } => format!("dropped: {}", reason.label()),
         PacketEnding::ToAgent => "to the agent".to_owned(),
         PacketEnding::HandedOver { core } => format!("handed over to core {}", core.0),
+        PacketEnding::Undecided => "held until the agent decides about its flow".to_owned(),
         PacketEnding::Held => "held until the rest of its datagram comes".to_owned(),
         PacketEnding::Unfinished => "not followed any further".to_owned(),
     }
