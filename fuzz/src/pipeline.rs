@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use engine::{ExplainError, FlowLimits, Original, Tick, explain};
-use tables::flow::Sessions;
+use engine::{ExplainError, FlowLimits, Original, Tick, WorkerId, explain};
+use tables::flow::{Action, Decision, FlowFlags, Sessions};
 use tables::{
-    Key, NhFamily, Object, Op, Owner, Rule, Transport, Verdict, Vif, VifFlags, VifId, VifKind,
-    VrfId,
+    Judge, Key, NhFamily, Object, Op, Owner, Rule, Transport, Verdict, Vif, VifFlags, VifId,
+    VifKind, VifPolicy, VrfId,
 };
 use wire::Mac;
 
@@ -51,6 +51,10 @@ fn run(from: VifId, bytes: &[u8]) {
     furnish(&mut site);
     // Few: the table is full at times.
     let flows = (first & 2 == 0).then(|| judged(&mut site));
+    if first & 6 == 4 {
+        let judge = VifPolicy { judge: Judge::Agent, ..VifPolicy::default() };
+        site.put([policy::policed(VIF3, judge)]);
+    }
     for _ in 0..RECORDS {
         if dice.is_empty() {
             break;
@@ -69,6 +73,9 @@ fn run(from: VifId, bytes: &[u8]) {
             4 => {
                 let vif = [FABRIC, HOST, VIF3, VIF4, AGENT][usize::from(kind / 8) % 5];
                 exchange(&mut site, vif, dice.take(length * 4));
+            }
+            5 if kind >= 0x80 && flows.is_some() => {
+                decide(&mut site, flows.as_ref(), usize::from(kind), length);
             }
             5 if flows.is_some() => {
                 // Sessions age.
@@ -93,6 +100,32 @@ fn judged(site: &mut Site) -> Arc<Sessions> {
     policy::network_rules(site, vec![dns, icmp]);
     site.turn_all();
     sessions
+}
+
+/// An agent decides about some flow, whether that waits for it or not.
+fn decide(site: &mut Site, sessions: Option<&Arc<Sessions>>, how: usize, which: usize) {
+    let Some(sessions) = sessions else { return };
+    let flows = policy::flows(sessions);
+    let Some(flow) = flows.get(which % flows.len().max(1)) else { return };
+    let answers = flows.get(how % flows.len()).map(|flow| flow.key);
+    let action = match how / 8 % 4 {
+        0 => Action::Hold,
+        1 => Action::Drop(0x17),
+        2 => Action::Forward { answers: None, behind: None },
+        _ => Action::Forward { answers, behind: Some(RED) },
+    };
+    let owner = sessions.flow(flow.id).and_then(|flow| flow.state().owner());
+    let decision = Decision { action, mirrors: [None; 2], ecmp: Some(1) };
+    if sessions.decide(flow.id, &decision).is_ok()
+        && action != Action::Hold
+        && let Some(owner) = owner
+    {
+        site.engine.release(WorkerId(owner), flow.id).expect("the worker listens");
+    }
+    site.exchange(&[]);
+    let waiting =
+        policy::flows(sessions).iter().filter(|flow| flow.flags.contains(FlowFlags::HELD)).count();
+    assert_eq!(sessions.undecided().flows() as usize, waiting);
 }
 
 /// What would become of a packet, told, leaves counters, sessions and frames as they are.
