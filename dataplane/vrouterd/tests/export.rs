@@ -15,6 +15,7 @@ use pcap_file::pcap::{PcapPacket, PcapWriter};
 use support::model::{self, Tunnel};
 use support::pair::Pair;
 use support::{privileged, traffic, wait_for};
+use tables::Rule;
 use wire::protocol;
 
 /// The address of node b on the underlay, where the collector is.
@@ -136,7 +137,8 @@ fn sessions_are_told_when_they_begin_go_on_are_denied_and_end() {
     pair.a.daemon.take().unwrap().terminate();
     pair.a.start();
     pair.program(Tunnel::MplsOverUdp);
-    let rules = vec![model::pass(0xa11, protocol::ICMP), model::pass(0xa22, protocol::TCP)];
+    let log = |rule| Rule { log: true, ..rule };
+    let rules = vec![model::pass(0xa11, protocol::ICMP), log(model::pass(0xa22, protocol::TCP))];
     let mut client = pair.a.daemon().client();
     client.apply(model::policed(&pair.a.side, rules)).unwrap();
     client.barrier().unwrap();
@@ -156,8 +158,16 @@ fn sessions_are_told_when_they_begin_go_on_are_denied_and_end() {
     wait_for("the connections have ended", Duration::from_secs(10), || {
         (!tcp_sessions(&mut client)).then_some(())
     });
-    pair.a.daemon.take().unwrap().terminate();
+    let daemon = pair.a.daemon.take().unwrap();
+    wait_for("the end of a connection is logged", Duration::from_secs(5), || {
+        daemon.log().contains("session ends, being closed").then_some(())
+    });
+    let lines = daemon.log();
+    daemon.terminate();
     stop.send(()).unwrap();
+    let logged: Vec<&str> = lines.lines().filter(|line| line.contains("session ")).collect();
+    assert!(logged.iter().all(|line| line.contains("protocol 6 10.1.1.")), "{logged:?}");
+    assert!(logged.iter().all(|line| line.contains("0000-000000000a22")), "{logged:?}");
     let messages = collector.join().unwrap();
 
     let file = pair.lab().directory("capture").with_extension("pcap");

@@ -42,6 +42,8 @@ pub struct Sessions {
     vifs: Box<[AtomicU32]>,
     vrfs: Box<[AtomicU32]>,
     undecided: Undecided,
+    /// Sessions so far that are to be logged.
+    logged: AtomicU64,
     counts: Box<[Counts]>,
 }
 
@@ -209,6 +211,7 @@ impl Sessions {
             vifs: zeros(limits::VIFS),
             vrfs: zeros(limits::VRFS),
             undecided: Undecided::new(),
+            logged: AtomicU64::new(0),
             counts: std::iter::repeat_with(Counts::default).take(workers.max(1)).collect(),
         })
     }
@@ -328,6 +331,9 @@ impl Sessions {
             return placed.map(|()| forward);
         }
         self.count(worker, |counts| &counts.created);
+        if new.flags.contains(SessionFlags::LOG) {
+            self.logged.fetch_add(1, Relaxed);
+        }
         if new.flows.0.flags.contains(FlowFlags::DENIED) {
             self.count(worker, |counts| &counts.denied);
         }
@@ -397,6 +403,22 @@ impl Sessions {
         self.settle(forward);
         self.count(worker, |counts| &counts.ended);
         true
+    }
+
+    /// Says whether a session is to be logged.
+    pub fn set_log(&self, id: FlowId, log: bool) {
+        let Some(session) = self.session(id) else { return };
+        let (none, flag) = (SessionFlags::default(), SessionFlags::LOG);
+        if session.flags().contains(flag) != log {
+            let (clear, set) = if log { (none, flag) } else { (flag, none) };
+            session.change_flags(clear, set);
+            self.logged.fetch_add(u64::from(log), Relaxed);
+        }
+    }
+
+    /// How many sessions there were to be logged.
+    pub fn logged(&self) -> u64 {
+        self.logged.load(Relaxed)
     }
 
     /// Counts an event.

@@ -231,9 +231,10 @@ fn new_session(plan: &Plan, now: Moment) -> NewSession {
         true => SessionFlags::ONE_SIDED,
         false => SessionFlags::default(),
     };
+    let log = if plan.judgement.log { SessionFlags::LOG } else { SessionFlags::default() };
     NewSession {
         flows: (NewFlow { key: plan.forward, flags }, reverse),
-        flags: plan.flags.with(one_sided),
+        flags: plan.flags.with(one_sided).with(log),
         ends: plan.vifs,
         vrfs: plan.vrfs,
         judgement: plan.judgement,
@@ -519,6 +520,7 @@ pub(crate) fn judge_again(cx: &Cx<'_>, id: FlowId) -> bool {
     let denied = judgement.verdict == Verdict::Deny;
     flow.assign(FlowFlags::DENIED, denied);
     flow.assign(FlowFlags::MIRRORED, !denied && is_mirrored(&judgement));
+    table.sessions.set_log(id, judgement.log);
     let rules = (judgement.network_rule, judgement.group_rule);
     session.set_judgement(vrfs, judgement.reason as u8, judgement.mirrors, rules);
     true

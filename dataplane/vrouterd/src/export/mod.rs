@@ -1,16 +1,18 @@
 //! What sessions do, told to a collector by IPFIX over UDP and kept for whoever asks: each session when it begins or is
-//! denied, every interval while it goes on, and when it ends.
+//! denied, every interval while it goes on, and when it ends. What a rule says is to be logged is: its beginning and its end.
 //!
 //! | module | holds |
 //! |---|---|
 //! | (here) | the thread that walks the slab once a second |
 //! | `ipfix` | the messages |
 //! | `log` | the last records, for the control socket |
+//! | `journal` | sessions of rules that log, in the process's log |
 //!
 //! Workers know nothing of it. The thread holds every session it has told of, so that what a session did last is still
 //! there when it has ended; its slot is used again a second later than without.
 
 mod ipfix;
+mod journal;
 mod log;
 
 use std::net::{SocketAddr, UdpSocket};
@@ -26,6 +28,7 @@ use tables::flow::{Flow, FlowFlags, FlowId, FlowKey, SessionFlags, SessionId, Se
 
 use crate::worker::now_nanos;
 use ipfix::{Encoder, EndReason, Ends, Event, Record, Traffic};
+use journal::Journal;
 pub(crate) use log::FlowLog;
 
 /// How often the slab is looked through.
@@ -69,7 +72,8 @@ impl Exporter {
     ) -> Result<Exporter> {
         let target = collector.map(Target::open).transpose()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut walk = Walk { target, log, sessions, told: Vec::new(), held: 0 };
+        let (told, journal) = (Vec::new(), Journal::default());
+        let mut walk = Walk { target, log, journal, sessions, told, held: 0 };
         let asked = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("flow-export".to_owned())
@@ -165,6 +169,7 @@ impl Target {
 struct Walk {
     target: Option<Target>,
     log: Arc<FlowLog>,
+    journal: Journal,
     sessions: Arc<Sessions>,
     /// By slot; empty while nobody wants to know.
     told: Vec<Option<Told>>,
@@ -176,7 +181,7 @@ impl Walk {
     /// Looks at every session, if somebody wants to know and there are any.
     fn once(&mut self) {
         let now = Instant::now();
-        if self.target.is_none() && !self.log.is_wanted() {
+        if !self.is_all_wanted() && self.sessions.logged() == 0 {
             return self.rest();
         }
         self.target.iter_mut().for_each(|target| target.introduce(now));
@@ -190,6 +195,17 @@ impl Walk {
             }
         }
         self.target.iter_mut().for_each(Target::flush);
+        self.journal.flush();
+    }
+
+    /// Whether somebody wants to know of all sessions, and not only of those that are logged.
+    fn is_all_wanted(&self) -> bool {
+        self.target.is_some() || self.log.is_wanted()
+    }
+
+    fn is_logged(&self, id: SessionId) -> bool {
+        let session = self.sessions.session(id.forward());
+        session.is_some_and(|session| session.flags().contains(SessionFlags::LOG))
     }
 
     /// Tells of all sessions that were told of, and holds none of them any longer.
@@ -218,6 +234,7 @@ impl Walk {
         if self.sessions.session(forward).is_none_or(|session| session.has_ended()) {
             let reason = self.why_ended(forward);
             self.tell(id, &told, Event::Deleted, reason);
+            self.log(id, Event::Deleted, reason);
             self.sessions.let_go(forward);
             return self.note(number, None);
         }
@@ -238,7 +255,11 @@ impl Walk {
             let flags = flow.state().flags();
             flags.contains(FlowFlags::ALIVE) && !flags.contains(FlowFlags::DEAD)
         };
-        if !self.sessions.flow(forward).is_some_and(is_alive) || !self.sessions.hold(forward) {
+        let wanted = self.is_all_wanted() || self.is_logged(id);
+        if !wanted
+            || !self.sessions.flow(forward).is_some_and(is_alive)
+            || !self.sessions.hold(forward)
+        {
             return;
         }
         let generation = self.sessions.flow(forward).map_or(0, |flow| flow.state().generation());
@@ -247,6 +268,7 @@ impl Walk {
         let (forward, reverse) = self.traffic(id);
         let event = if self.denied(id) { Event::Denied } else { Event::Created };
         self.tell(id, &nothing, event, EndReason::Active);
+        self.log(id, event, EndReason::Active);
         self.note(number, Some(Told { forward, reverse, ..nothing }));
     }
 
@@ -301,6 +323,20 @@ impl Walk {
         }
         if self.log.is_wanted() {
             self.log.push(record);
+        }
+    }
+
+    /// Logs a session that begins or ends, if its rule says so.
+    fn log(&mut self, id: SessionId, event: Event, reason: EndReason) {
+        if !self.is_logged(id) {
+            return;
+        }
+        let generation =
+            self.sessions.flow(id.forward()).map_or(0, |flow| flow.state().generation());
+        let (forward, reverse) = (Traffic::default(), Traffic::default());
+        let whole = Told { at: Instant::now(), generation, forward, reverse };
+        if let Some(record) = self.record(id, &whole, event, reason) {
+            self.journal.write(&record);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A `vrouterd` under test.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one in a namespace and waits until it answers.
     pub(crate) fn start(namespace: &str, directory: &Path, args: &[&str]) -> Daemon {
-        let child = command(namespace, directory).args(args).spawn().unwrap();
+        let log = File::options().create(true).append(true).open(log_of(directory)).unwrap();
+        let child = command(namespace, directory).args(args).stderr(log).spawn().unwrap();
         let mut daemon = Daemon { child, directory: directory.to_owned() };
         wait_for("vrouterd answers", Duration::from_secs(10), || {
             let ended = daemon.child.try_wait().unwrap();
@@ -29,6 +31,11 @@ impl Daemon {
 
     pub(crate) fn client(&self) -> Client {
         Client::connect(&self.directory, "test").unwrap()
+    }
+
+    /// What it has written to its log, and those before it in the same place.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log_of(&self.directory)).unwrap()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -55,7 +62,15 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", std::fs::read_to_string(log_of(&self.directory)).unwrap_or_default());
+        }
     }
+}
+
+/// Beside its sockets' place.
+fn log_of(directory: &Path) -> PathBuf {
+    directory.with_extension("log")
 }
 
 /// The command line of a `vrouterd` in a namespace. `ip netns exec` replaces itself, so its process is the daemon's.
@@ -73,5 +88,5 @@ pub(crate) fn command(namespace: &str, directory: &Path) -> Command {
 }
 
 fn log_filter() -> String {
-    std::env::var("VROUTERD_TEST_LOG").unwrap_or_else(|_| "warn".to_owned())
+    std::env::var("VROUTERD_TEST_LOG").unwrap_or_else(|_| "warn,vrouterd::sessions=info".to_owned())
 }
