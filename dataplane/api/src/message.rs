@@ -163,6 +163,8 @@ pub enum Request {
         index: u32,
         /// How.
         change: FlowChange,
+        /// Where copies of its packets go from now on, both directions'; `None`: nowhere.
+        mirror: Option<u8>,
     },
     /// Ends all flows. Answer: [`Reply::FlowTable`] as it was before.
     FlushFlows,

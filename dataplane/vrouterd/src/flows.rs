@@ -8,6 +8,7 @@ use api::{
     FlowVerdict, Page, Rows,
 };
 use engine::{FlowLimits, Tick, WorkerId, flow_seconds};
+use tables::MirrorId;
 use tables::flow::{
     Action, Decision, Flow, FlowFlags, FlowId, HoldLimits, NatFlags, Session, SessionFlags,
     Sessions, TcpFlags, Undecidable,
@@ -89,18 +90,32 @@ impl Flows {
     ///
     /// # Errors
     /// The index lies beyond the table, or there is no flow; for [`FlowChange::Evict`] also: TCP has not closed it.
-    pub(crate) fn set(&self, index: u32, change: FlowChange) -> Result<Changed, ApiError> {
+    pub(crate) fn set(
+        &self,
+        index: u32,
+        change: FlowChange,
+        mirror: Option<MirrorId>,
+    ) -> Result<Changed, ApiError> {
         self.within(index)?;
         let id = FlowId::new(index).ok_or_else(|| missing(index))?;
         let flow = self.living(id).ok_or_else(|| missing(index))?;
         let is_held = flow.state().flags().contains(FlowFlags::HELD);
         match change {
             FlowChange::Forward if is_held => {
-                return self.decide_by_hand(id, Action::Forward { answers: None, behind: None });
+                let forward = Action::Forward { answers: None, behind: None };
+                return self.decide_by_hand(id, forward, mirror);
             }
-            FlowChange::Drop if is_held => return self.decide_by_hand(id, Action::Drop(0)),
-            FlowChange::Forward => flow.clear(FlowFlags::DENIED),
-            FlowChange::Drop => flow.set(FlowFlags::DENIED),
+            FlowChange::Drop if is_held => {
+                return self.decide_by_hand(id, Action::Drop(0), mirror);
+            }
+            FlowChange::Forward => {
+                flow.clear(FlowFlags::DENIED);
+                self.sessions.set_mirrors(id, [mirror, None]);
+            }
+            FlowChange::Drop => {
+                flow.set(FlowFlags::DENIED);
+                self.sessions.set_mirrors(id, [mirror, None]);
+            }
             FlowChange::Delete => self.end(id),
             FlowChange::Evict if flow.tcp().contains(TcpFlags::DEAD) => self.end(id),
             FlowChange::Evict => {
@@ -111,8 +126,13 @@ impl Flows {
         Ok(Changed::Decided)
     }
 
-    fn decide_by_hand(&self, id: FlowId, action: Action) -> Result<Changed, ApiError> {
-        let decision = Decision { action, mirrors: [None; 2], ecmp: None };
+    fn decide_by_hand(
+        &self,
+        id: FlowId,
+        action: Action,
+        mirror: Option<MirrorId>,
+    ) -> Result<Changed, ApiError> {
+        let decision = Decision { action, mirrors: [mirror, None], ecmp: None };
         self.sessions.decide(id, &decision).map_err(|why| refusal(id, why))?;
         Ok(Changed::Decided)
     }
@@ -443,12 +463,24 @@ mod tests {
     fn flows_are_changed_and_ended_by_hand() {
         let flows = flows();
         let id = begin(&flows, 1, false);
-        flows.set(id.index(), FlowChange::Drop).unwrap();
+        flows.set(id.index(), FlowChange::Drop, None).unwrap();
         assert!(flows.living(id).unwrap().state().flags().contains(FlowFlags::DENIED));
-        flows.set(id.index(), FlowChange::Forward).unwrap();
-        assert!(flows.set(id.index(), FlowChange::Evict).is_err(), "not closed");
-        flows.set(id.other().index(), FlowChange::Delete).unwrap();
-        assert!(flows.set(id.index(), FlowChange::Delete).is_err(), "both directions are gone");
+        flows.set(id.index(), FlowChange::Forward, Some(MirrorId(4))).unwrap();
+        let mirrored = |id: FlowId| {
+            let flags = flows.sessions.flow(id).unwrap().state().flags();
+            flags.contains(FlowFlags::MIRRORED)
+        };
+        assert!(mirrored(id) && mirrored(id.other()));
+        let row = flows.row(id.index(), Tick(0)).unwrap();
+        assert_eq!((row.mirrors, row.action), ([Some(4), None], FlowAction::Forward));
+        flows.set(id.index(), FlowChange::Forward, None).unwrap();
+        assert!(!mirrored(id), "without one there are no copies");
+        assert!(flows.set(id.index(), FlowChange::Evict, None).is_err(), "not closed");
+        flows.set(id.other().index(), FlowChange::Delete, None).unwrap();
+        assert!(
+            flows.set(id.index(), FlowChange::Delete, None).is_err(),
+            "both directions are gone"
+        );
         for port in 1..=5 {
             begin(&flows, port, false);
         }

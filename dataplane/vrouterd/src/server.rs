@@ -9,7 +9,7 @@ use api::{
     ApiError, DropScope, DropStats, ErrorCode, Lookup, PacketFilter, Reply, Request, Table,
     VrouterValue,
 };
-use tables::{ModelError, Op, Owner, VifId};
+use tables::{MirrorId, ModelError, Op, Owner, VifId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -171,8 +171,12 @@ impl Server {
             }
             Request::FlowTable => Reply::FlowTable(self.flows.table()),
             Request::FlushFlows => Reply::FlowTable(self.flows.flush()),
-            Request::SetFlow { index, change } => {
-                answered(self.change_flow(index, |flows| flows.set(index, change)))
+            Request::SetFlow { index, change, mirror } => {
+                let mirror = mirror.map(MirrorId);
+                let check = verdicts::check_mirror(index, mirror, self.publisher.model());
+                answered(check.and_then(|()| {
+                    self.change_flow(index, |flows| flows.set(index, change, mirror))
+                }))
             }
             Request::FlowVerdict(verdict) => {
                 let check = verdicts::check(&verdict, self.publisher.model());

@@ -17,9 +17,7 @@ pub(crate) fn check(verdict: &FlowVerdict, model: &Model) -> Result<Decision, Ap
         ApiError::new(ErrorCode::Invalid, object, what).in_field(field)
     };
     for mirror in verdict.mirrors.iter().flatten() {
-        if model.mirror(MirrorId(*mirror)).is_none() {
-            return Err(invalid("mirrors", format!("there is no mirror {mirror}")));
-        }
+        check_mirror(verdict.index, Some(MirrorId(*mirror)), model)?;
     }
     let action = match verdict.action {
         FlowAction::Hold => Action::Hold,
@@ -47,6 +45,25 @@ pub(crate) fn check(verdict: &FlowVerdict, model: &Model) -> Result<Decision, Ap
     }
     let mirrors = verdict.mirrors.map(|mirror| mirror.map(MirrorId));
     Ok(Decision { action, mirrors, ecmp: verdict.ecmp })
+}
+
+/// Whether there is such a mirror.
+///
+/// # Errors
+/// `Invalid`.
+pub(crate) fn check_mirror(
+    index: u32,
+    mirror: Option<MirrorId>,
+    model: &Model,
+) -> Result<(), ApiError> {
+    match mirror.filter(|mirror| model.mirror(*mirror).is_none()) {
+        Some(mirror) => {
+            let what = format!("there is no mirror {mirror}");
+            let object = format!("flow {index}");
+            Err(ApiError::new(ErrorCode::Invalid, object, what).in_field("mirrors"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The key of a flow; `None` when its ends are of two families.

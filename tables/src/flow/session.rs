@@ -216,6 +216,12 @@ impl<'s> Session<'s> {
         }
     }
 
+    /// Remembers where copies of its packets go.
+    pub(crate) fn set_mirrors(&self, mirrors: [Option<MirrorId>; 2]) {
+        let [first, second] = mirrors.map(|id| u64::from(id.map_or(u8::MAX, |id| id.0)));
+        self.store(PLACE, self.load(PLACE) & ((1 << 40) - 1) | first << 40 | second << 48);
+    }
+
     /// Takes over what another table's session remembers, but for who holds it and whom it is charged to.
     pub(crate) fn copy(&self, from: Session<'_>) {
         let rules = [NETWORK_RULE, NETWORK_RULE + 1, GROUP_RULE, GROUP_RULE + 1];

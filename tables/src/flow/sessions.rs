@@ -405,6 +405,17 @@ impl Sessions {
         true
     }
 
+    /// Says where copies of a session's packets go.
+    pub fn set_mirrors(&self, id: FlowId, mirrors: [Option<MirrorId>; 2]) {
+        let Some(session) = self.session(id) else { return };
+        session.set_mirrors(mirrors);
+        for id in [id, id.other()] {
+            if let Some(flow) = self.flow(id).filter(|flow| is_there(*flow)) {
+                flow.assign(FlowFlags::MIRRORED, mirrors.iter().any(Option::is_some));
+            }
+        }
+    }
+
     /// Says whether a session is to be logged.
     pub fn set_log(&self, id: FlowId, log: bool) {
         let Some(session) = self.session(id) else { return };

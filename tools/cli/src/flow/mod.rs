@@ -27,6 +27,8 @@ pub(crate) enum Id {
     Drop,
     Invalidate,
     Evict,
+    Mirror,
+    DestinationVrf,
     Flush,
 }
 
@@ -35,7 +37,7 @@ pub(crate) const TOOL: Tool<Id> = Tool {
     about: "flows",
     synopsis: &[
         "-l [--show-evicted] | --match EXPRESSION | --get INDEX | -s | -r",
-        "-f INDEX | -d INDEX | -i INDEX | -e INDEX | -F",
+        "-f INDEX | -d INDEX | -i INDEX | -e INDEX [--mirror MIRROR] | -F",
     ],
     options: &[
         Opt::flag(Id::List, "", "l", "every flow"),
@@ -62,6 +64,14 @@ pub(crate) const TOOL: Tool<Id> = Tool {
         Opt::valued(Id::Drop, "", "d", "INDEX", "drop a flow's packets until it is judged again"),
         Opt::valued(Id::Invalidate, "", "i", "INDEX", "end a flow's session"),
         Opt::valued(Id::Evict, "force-evict", "e", "INDEX", "end it if TCP has closed it"),
+        Opt::valued(
+            Id::Mirror,
+            "mirror",
+            "",
+            "MIRROR",
+            "with -f or -d: where copies go; default: nowhere",
+        ),
+        Opt::valued(Id::DestinationVrf, "dvrf", "", "VRF", "ignored"),
         Opt::flag(Id::Flush, "", "F", "end all sessions"),
     ],
     sock_dir: "u",
@@ -109,8 +119,9 @@ fn run(given: &Given<Id>, session: &mut Session<'_>) -> Result<(), Failure> {
         (Id::Evict, FlowChange::Evict),
     ];
     let asked = changes.into_iter().find_map(|(id, change)| Some((index(id)?, change)));
+    let mirror = given.number(Id::Mirror).map(|number| number.index::<u32>());
     match asked {
-        Some((index, change)) => set::run(session, index, change),
+        Some((index, change)) => set::run(session, index, change, mirror),
         None => Err(Failure::Usage),
     }
 }

@@ -10,8 +10,14 @@ pub(super) fn run(
     session: &mut Session<'_>,
     index: u32,
     change: FlowChange,
+    mirror: Option<u32>,
 ) -> Result<(), Failure> {
-    session.connect()?.done(&Request::SetFlow { index, change })?;
+    let mirror = match mirror {
+        // Tables have no such mirror.
+        Some(index) => Some(u8::try_from(index).map_err(|_| Failure::Usage)?),
+        None => None,
+    };
+    session.connect()?.done(&Request::SetFlow { index, change, mirror })?;
     session.done()
 }
 
