@@ -46,6 +46,8 @@ FlowFlags(u16) {
     NEW = 0x100;
     /// Its packets are copied to the session's mirrors.
     MIRRORED = 0x200;
+    /// Its key is coarser than those of its packets, each of which is judged for itself.
+    FAT = 0x400;
 });
 
 flags!(
@@ -367,6 +369,16 @@ impl<'s> Flow<'s> {
     pub fn count(&self, bytes: u64, now: u32) {
         self.store(PACKETS, self.load(PACKETS).wrapping_add(1));
         self.store(BYTES, self.load(BYTES).wrapping_add(bytes));
+        self.touch(now);
+    }
+
+    /// The same, for anybody.
+    pub fn count_shared(&self, bytes: u64, now: u32) {
+        for (word, more) in [(PACKETS, 1), (BYTES, bytes)] {
+            if let Some(word) = self.words.get(word) {
+                word.fetch_add(more, Relaxed);
+            }
+        }
         self.touch(now);
     }
 

@@ -45,7 +45,7 @@ SessionFlags(u32) {
     TRANSLATED = 0x4000;
     /// Its first direction's TTL becomes 255 and the other's 2.
     TTL = 0x8000;
-    /// Keys are made coarser: TCP is not followed.
+    /// Keys are coarser than packets', each of which is judged for itself; TCP is not followed.
     FAT = 0x1_0000;
     /// It began from the fabric.
     FROM_FABRIC = 0x2_0000;

@@ -51,10 +51,90 @@ pub(crate) fn first(
             Claim::Gone => {}
         }
     }
-    match begin(cx, packet, key, packed) {
+    match plan(cx, packet, key).and_then(|plan| begin(cx, packet, packed, plan)) {
         Ok(outcome) => outcome,
         Err(reason) => Outcome::Elsewhere(Next::Drop(reason)),
     }
+}
+
+/// The first packet of a fat flow, whose coarser key is `coarse`. It is judged; what is denied is not remembered.
+#[cold]
+pub(crate) fn fat(
+    cx: &mut Cx<'_>,
+    packet: &mut Packet<'_>,
+    key: &FlowKey,
+    coarse: &FlowKey,
+) -> Outcome {
+    let drop = |reason| Outcome::Elsewhere(Next::Drop(reason));
+    let plan = match plan(cx, packet, key) {
+        Ok(Some(plan)) => plan,
+        Ok(None) => return Outcome::Without,
+        Err(reason) => return drop(reason),
+    };
+    let Some((forward, reverse)) = coarse_keys(cx.fib, &plan, coarse) else {
+        let Some(table) = cx.flows.as_deref() else { return Outcome::Without };
+        let packed = table.sessions.pack(key);
+        return begin(cx, packet, &packed, Some(plan)).unwrap_or_else(drop);
+    };
+    // What is translated cannot share a flow (control-plane.md section 4: fat flow and NAT conflict).
+    let translated = plan.flags.nat().0 != 0;
+    if !plan.is_agents() && (translated || plan.judgement.verdict == Verdict::Deny) {
+        return drop(DropReason::FlowActionDrop);
+    }
+    let flags = plan.flags.with(SessionFlags::FAT);
+    let plan = Plan { forward, reverse, flags, ..plan };
+    let Some(table) = cx.flows.as_deref() else { return Outcome::Without };
+    let packed = table.sessions.pack(coarse);
+    match begin(cx, packet, &packed, Some(plan)) {
+        Ok(Outcome::Met(id) | Outcome::Guest(id)) => {
+            if pass::state(cx, id).flags().contains(FlowFlags::HELD) {
+                return Outcome::Met(id);
+            }
+            Outcome::Elsewhere(super::fat::pass(cx, packet, id, key))
+        }
+        Ok(other) => other,
+        Err(reason) => drop(reason),
+    }
+}
+
+/// The coarser keys of a session's directions. `None` where the other end is a workload of this node that does not make
+/// them coarser in the same way: that session keeps its own keys.
+fn coarse_keys(fib: &Fib, plan: &Plan, coarse: &FlowKey) -> Option<(FlowKey, FlowKey)> {
+    let (own, other) = match plan.is_forward {
+        true => (plan.vifs.0.or(plan.vifs.1), &plan.reverse),
+        false => (plan.vifs.1.or(plan.vifs.0), &plan.forward),
+    };
+    let back = coarse.reversed(other.scope);
+    let both_local = plan.vifs.0.is_some() && plan.vifs.1.is_some();
+    if both_local {
+        let peer = [plan.vifs.0, plan.vifs.1].into_iter().find(|vif| *vif != own).flatten()?;
+        let peers = super::fat::coarse(fib.vif(peer)?, other, true);
+        if peers != Some(back) {
+            return None;
+        }
+    }
+    Some(if plan.is_forward { (*coarse, back) } else { (back, *coarse) })
+}
+
+/// What policy says of a packet of a fat flow, of the session's first direction or the other. `None`: it needs no flow.
+///
+/// # Errors
+/// As `plan`; `FlowActionDrop` for what is translated.
+pub(crate) fn judge_for_itself(
+    cx: &Cx<'_>,
+    packet: &Packet<'_>,
+    key: &FlowKey,
+    is_forward: bool,
+) -> Result<Option<Judgement>, DropReason> {
+    let Some(plan) = survey(cx, packet, key)? else { return Ok(None) };
+    if plan.is_agents() {
+        return Ok(Some(passing(RuleId::NOT_EVALUATED)));
+    }
+    if plan.flags.nat().0 != 0 {
+        return Err(DropReason::FlowActionDrop);
+    }
+    let plan = if is_forward { plan } else { plan.turned() };
+    Ok(Some(plan.judged(cx)))
 }
 
 /// Puts a flow that this worker has claimed into its index.
@@ -82,7 +162,11 @@ fn to_owner(
         && plain
         && owner.index() < usize::from(cx.workers.count());
     // What waits for an agent's verdict waits at the owner.
-    let held = pass::state(cx, id).flags().contains(FlowFlags::HELD);
+    let flags = pass::state(cx, id).flags();
+    let held = flags.contains(FlowFlags::HELD);
+    if flags.contains(FlowFlags::FAT) {
+        return Outcome::Guest(id);
+    }
     if may && let Some(table) = cx.flows.as_deref_mut() {
         table.strays = table.strays.wrapping_add(1);
         let worker = table.worker.0;
@@ -105,6 +189,7 @@ fn to_owner(
 }
 
 /// A session to be, seen by its first packet.
+#[derive(Clone, Copy)]
 struct Plan {
     forward: FlowKey,
     reverse: FlowKey,
@@ -127,15 +212,33 @@ impl Plan {
     fn ends(&self) -> Ends {
         Ends::of(self.vrfs, &self.forward, &self.reverse)
     }
+
+    /// The same session, begun by the other end.
+    fn turned(&self) -> Plan {
+        Plan {
+            forward: self.reverse,
+            reverse: self.forward,
+            is_forward: !self.is_forward,
+            vifs: (self.vifs.1, self.vifs.0),
+            vrfs: (self.vrfs.1, self.vrfs.0),
+            ..*self
+        }
+    }
+
+    /// What policy says about it.
+    fn judged(&self, cx: &Cx<'_>) -> Judgement {
+        judge(cx, self.flags, (&self.forward, &self.reverse), self.vrfs, self.vifs)
+    }
 }
 
+/// Makes the session that is planned; its packet's key is `packed`.
 fn begin(
     cx: &mut Cx<'_>,
     packet: &mut Packet<'_>,
-    key: &FlowKey,
     packed: &Packed,
+    plan: Option<Plan>,
 ) -> Result<Outcome, DropReason> {
-    let Some(plan) = plan(cx, packet, key)? else { return Ok(Outcome::Without) };
+    let Some(plan) = plan else { return Ok(Outcome::Without) };
     let charged = match plan.vifs {
         (Some(vif), _) | (None, Some(vif)) => vif,
         (None, None) => packet.meta.rx_vif,
@@ -190,6 +293,7 @@ fn begin(
     };
     if let Outcome::Met(id) = outcome
         && !plan.is_agents()
+        && !plan.flags.contains(SessionFlags::FAT)
     {
         settle(cx, packet, id, &plan);
     }
@@ -205,7 +309,9 @@ fn own_vrf(cx: &Cx<'_>, plan: &Plan) -> VrfId {
 fn new_session(plan: &Plan, now: Moment) -> NewSession {
     let denied = plan.judgement.verdict == Verdict::Deny;
     let mut flags = FlowFlags::default();
-    if plan.forward.protocol == protocol::TCP {
+    if plan.flags.contains(SessionFlags::FAT) {
+        flags = flags.with(FlowFlags::FAT);
+    } else if plan.forward.protocol == protocol::TCP {
         flags = flags.with(FlowFlags::TCP);
     }
     if plan.flags.0 & 0xff != 0 {
@@ -263,7 +369,27 @@ fn settle(cx: &mut Cx<'_>, packet: &Packet<'_>, id: FlowId, plan: &Plan) {
 ///
 /// # Errors
 /// `InvalidSource` when the source is elsewhere, `FlowTableFull` when a service has no port left.
-fn plan(cx: &mut Cx<'_>, packet: &Packet<'_>, key: &FlowKey) -> Result<Option<Plan>, DropReason> {
+fn plan(cx: &Cx<'_>, packet: &Packet<'_>, key: &FlowKey) -> Result<Option<Plan>, DropReason> {
+    let Some(mut plan) = survey(cx, packet, key)? else { return Ok(None) };
+    if plan.is_agents() {
+        return Ok(Some(plan));
+    }
+    plan.judgement = plan.judged(cx);
+    let translates = plan.flags.nat().0 != 0;
+    if plan.judgement.verdict == Verdict::Deny && !translates && is_mid_stream(packet, key) {
+        // Who began it is not known: that may have been the other end.
+        let turned = plan.turned();
+        let judgement = turned.judged(cx);
+        if judgement.verdict == Verdict::Pass {
+            let flags = turned.flags.with(SessionFlags::MIDSTREAM);
+            plan = Plan { judgement, flags, ..turned };
+        }
+    }
+    Ok(Some(plan))
+}
+
+/// The same but for the judgement.
+fn survey(cx: &Cx<'_>, packet: &Packet<'_>, key: &FlowKey) -> Result<Option<Plan>, DropReason> {
     let (fib, meta) = (cx.fib, &*packet.meta);
     let from = meta.is_from_workload().then_some(meta.rx_vif).and_then(|id| fib.vif(id));
     let (mut nat, first) = match (from, fib.next_hop(meta.nh)) {
@@ -320,25 +446,6 @@ fn plan(cx: &mut Cx<'_>, packet: &Packet<'_>, key: &FlowKey) -> Result<Option<Pl
     };
     if undecided::is_agents(fib, plan.vifs) {
         plan.flags = plan.flags.with(SessionFlags::AGENT);
-        return Ok(Some(plan));
-    }
-    plan.judgement = judge(cx, flags, (&plan.forward, &plan.reverse), plan.vrfs, plan.vifs);
-    if plan.judgement.verdict == Verdict::Deny && !nat.translates() && is_mid_stream(packet, key) {
-        // Who began it is not known: that may have been the other end.
-        let turned = Plan {
-            forward: plan.reverse,
-            reverse: plan.forward,
-            is_forward: false,
-            vifs: (plan.vifs.1, plan.vifs.0),
-            vrfs: (plan.vrfs.1, plan.vrfs.0),
-            flags: plan.flags.with(SessionFlags::MIDSTREAM),
-            ..plan
-        };
-        let keys = (&turned.forward, &turned.reverse);
-        let judgement = judge(cx, flags, keys, turned.vrfs, turned.vifs);
-        if judgement.verdict == Verdict::Pass {
-            plan = Plan { judgement, ..turned };
-        }
     }
     Ok(Some(plan))
 }

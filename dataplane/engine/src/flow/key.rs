@@ -1,9 +1,10 @@
 //! Which flow a packet belongs to (reference dataplane.md section 14.1).
 
 use tables::flow::{FlowAddresses, FlowKey};
-use tables::{DropReason, Fib, FibNextHop, NhId, VifFeatures, VifId};
+use tables::{DropReason, Fib, FibNextHop, FibVif, NhId, VifFeatures, VifId};
 use wire::{Icmp, IcmpError, Ipv4, Ipv6, protocol};
 
+use super::fat;
 use crate::assembler::Datagram;
 use crate::feature::tag;
 use crate::graph::Cx;
@@ -18,15 +19,31 @@ pub(crate) enum Keyed {
     Error(FlowKey),
 }
 
-/// The scope of a packet's flow, if its metadata alone tells: not where it depends on a VLAN.
+/// The scope of a packet's flow, if its metadata alone tells: not where it depends on a VLAN, or flows are made coarser.
 #[inline(never)]
 pub(crate) fn plain_scope(fib: &Fib, meta: &Meta) -> Option<NhId> {
     if !meta.is_from_workload() {
-        return Some(of_receiver(fib, meta.nh));
+        let is_fat = of_workload(fib, meta).is_some_and(fat::is_fat);
+        return (!is_fat).then(|| of_receiver(fib, meta.nh));
     }
     let vif = fib.vif(meta.rx_vif)?;
     let by_vlan = vif.features.contains(VifFeatures::SERVICE);
-    (!by_vlan).then(|| vif.next_hop.unwrap_or(NhId(0)))
+    (!by_vlan && !fat::is_fat(vif)).then(|| vif.next_hop.unwrap_or(NhId(0)))
+}
+
+/// The interface whose flow it is: where it came in, or where it is about to be delivered.
+fn of_workload<'f>(fib: &'f Fib, meta: &Meta) -> Option<&'f FibVif> {
+    match fib.next_hop(meta.nh) {
+        _ if meta.is_from_workload() => fib.vif(meta.rx_vif),
+        FibNextHop::Encap { vif, .. } => fib.vif(*vif),
+        _ => None,
+    }
+}
+
+/// The coarser key of a packet, where its interface asks for one.
+#[inline]
+pub(crate) fn coarse(fib: &Fib, meta: &Meta, key: &FlowKey) -> Option<FlowKey> {
+    fat::coarse(of_workload(fib, meta)?, key, meta.is_from_workload())
 }
 
 /// The next hop that stands for the interface whose flow it is: of what a workload sends its interface's, of what goes to

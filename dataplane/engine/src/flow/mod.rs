@@ -5,6 +5,7 @@
 //! |---|---|
 //! | (here) | [`FlowTable`]: the shared sessions, the worker's own index, its rates |
 //! | `key` | which flow a packet belongs to |
+//! | `fat` | which packets share a flow, and what becomes of them |
 //! | `first` | a packet that no flow is known for: found elsewhere, or judged and remembered |
 //! | `pass` | a packet of a known flow: counted, translated, sent on or dropped |
 //! | `nat` | translation |
@@ -19,6 +20,7 @@
 
 pub(crate) mod age;
 pub(crate) mod copy;
+pub(crate) mod fat;
 pub(crate) mod first;
 pub(crate) mod key;
 pub(crate) mod nat;

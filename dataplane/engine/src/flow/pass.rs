@@ -191,6 +191,9 @@ pub(crate) fn as_guest(cx: &Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> Next
     if flags.contains(FlowFlags::DEAD) || flags.contains(FlowFlags::HELD) {
         return Next::Drop(DropReason::FlowUnusable);
     }
+    if flags.contains(FlowFlags::FAT) {
+        return onward(packet);
+    }
     if !flags.contains(FlowFlags::NAT) {
         return onward(packet);
     }

@@ -14,7 +14,7 @@ use crate::flow::key::{self, Keyed};
 use crate::flow::pass::{self, onward};
 use crate::flow::stamp;
 use crate::flow::tcp::Segment;
-use crate::flow::{age, source, undecided};
+use crate::flow::{age, fat, source, undecided};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Marks, Meta, Packet, Protocol};
 
@@ -46,7 +46,8 @@ const UNUSUAL: FlowFlags = FlowFlags::DEAD
     .with(FlowFlags::HELD)
     .with(FlowFlags::NAT)
     .with(FlowFlags::SPECIAL)
-    .with(FlowFlags::MIRRORED);
+    .with(FlowFlags::MIRRORED)
+    .with(FlowFlags::FAT);
 
 impl Node for Flow {
     const ID: NodeId = NodeId::Flow;
@@ -103,6 +104,18 @@ impl Node for Flow {
             Some(id) => self.met(cx, packet, id),
             None => self.first(cx, packet, &packed),
         }
+    }
+}
+
+/// A packet whose own key is a fat flow's.
+#[cold]
+fn fat(cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> Next {
+    let scope = key::scope(cx.fib, packet);
+    match key::of(cx, packet, scope) {
+        Ok(Keyed::Flow(key)) => fat::pass(cx, packet, id, &key),
+        // It is about a session that exists.
+        Ok(Keyed::Error(_)) => onward(packet),
+        Err(reason) => Next::Drop(reason),
     }
 }
 
@@ -200,6 +213,9 @@ impl Flow {
         if state.flags().contains(FlowFlags::HELD) {
             return undecided::wait(cx, packet, id);
         }
+        if state.flags().contains(FlowFlags::FAT) {
+            return fat(cx, packet, id);
+        }
         if state.flags().0 & (FlowFlags::NAT.0 | FlowFlags::SPECIAL.0) == 0 {
             return self.mirrored(cx, packet, id, segment);
         }
@@ -251,6 +267,9 @@ impl Flow {
     fn follow(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>, outcome: Outcome) -> Next {
         match outcome {
             Outcome::Met(id) => self.met(cx, packet, id),
+            Outcome::Guest(id) if pass::state(cx, id).flags().contains(FlowFlags::FAT) => {
+                fat(cx, packet, id)
+            }
             Outcome::Guest(id) => pass::as_guest(cx, packet, id),
             Outcome::Without => onward(packet),
             Outcome::Elsewhere(next) => next,
@@ -268,6 +287,10 @@ impl Flow {
         let Some(table) = cx.flows.as_deref_mut() else { return onward(packet) };
         match keyed {
             Keyed::Flow(key) => {
+                if let Some(coarse) = key::coarse(cx.fib, packet.meta, &key) {
+                    let outcome = fat::step(cx, packet, &key, &coarse);
+                    return self.follow(cx, packet, outcome);
+                }
                 let packed = table.sessions.pack(&key);
                 match table.find(&packed) {
                     Some(id) => self.met(cx, packet, id),
@@ -278,6 +301,7 @@ impl Flow {
                 }
             }
             Keyed::Error(key) => {
+                let key = key::coarse(cx.fib, packet.meta, &key).unwrap_or(key);
                 let packed = table.sessions.pack(&key);
                 table.recall(&packed);
                 let id = table.find(&packed).or_else(|| table.sessions.find(&packed));

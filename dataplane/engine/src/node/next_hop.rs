@@ -1,6 +1,6 @@
 //! Act: one `match` on the compiled next hop (reference dataplane.md section 6).
 
-use tables::flow::FlowId;
+use tables::flow::{FlowFlags, FlowId};
 use tables::{
     DropReason, EcmpGroup, FibNextHop, LabelOf, Member, NhFamily, NhFlags, NhId, VifId, VifKind,
     VrfId,
@@ -415,7 +415,8 @@ fn readdress(packet: &mut Packet<'_>, to: Mac) -> Result<(), DropReason> {
 /// The member a flow remembers, while it is there; else, once, the one that its answers come from, or that of the hash.
 fn of_flow(cx: &Cx<'_>, id: FlowId, group: &EcmpGroup, hash: u32) -> Option<Member> {
     let table = cx.flows.as_deref()?;
-    let flow = table.flow(id)?;
+    // Its packets go to many.
+    let flow = table.flow(id).filter(|flow| !flow.state().flags().contains(FlowFlags::FAT))?;
     if let Some(member) = flow.state().ecmp().and_then(|position| group.member(position)) {
         return Some(member);
     }
@@ -447,8 +448,9 @@ fn choose(cx: &Cx<'_>, packet: &mut Packet<'_>, group: &EcmpGroup) -> Next {
     let hash = hash.rotate_left(8 * u32::from(packet.meta.passes - 1));
     let member = match packet.meta.flow.filter(|_| packet.meta.passes == 1) {
         Some(flow) => of_flow(cx, flow, group, hash),
-        None => group.select(hash).map(|(_, member)| member),
+        None => None,
     };
+    let member = member.or_else(|| group.select(hash).map(|(_, member)| member));
     let Some(member) = member else { return Next::Drop(DropReason::InvalidNh) };
     packet.meta.nh = member.next_hop;
     if packet.meta.layer == Layer::L2 && goes_back_into_fabric(cx, packet) {

@@ -309,6 +309,9 @@ fn flowed(names: &dyn Names, met: Option<&Met>, to: Option<NodeId>) -> Vec<Strin
     }];
     says.push(format!("network policy: {}", rule(names, met.rules.0)));
     says.push(format!("security groups: {}", rule(names, met.rules.1)));
+    if met.session.contains(SessionFlags::FAT) {
+        says.push("a fat flow: those are its first packet's, and each is judged for itself".into());
+    }
     if met.session.contains(SessionFlags::MIDSTREAM) {
         says.push("learnt in its middle: judged as an answer".into());
     }
