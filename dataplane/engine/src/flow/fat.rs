@@ -12,7 +12,7 @@ use tables::{Aggregate, DropReason, FatFlowIgnore, FatFlowRule, FibVif, FlowSett
 use wire::protocol;
 
 use super::first::{self, Outcome};
-use super::{Moment, pass, undecided};
+use super::{Moment, pass, plan, undecided};
 use crate::feature::mirror;
 use crate::graph::{Cx, Next};
 use crate::packet::Packet;
@@ -156,7 +156,7 @@ pub(crate) fn pass(cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId, raw: &F
         return undecided::wait(cx, packet, id);
     }
     packet.meta.flow = Some(id);
-    let judged = match first::judge_for_itself(cx, packet, raw, id.is_forward()) {
+    let judged = match plan::judge_for_itself(cx, packet, raw, id.is_forward()) {
         Ok(Some(judgement)) => judgement,
         Ok(None) => return pass::onward(packet),
         Err(reason) => return Next::Drop(reason),

@@ -7,6 +7,7 @@
 //! | `key` | which flow a packet belongs to |
 //! | `fat` | which packets share a flow, and what becomes of them |
 //! | `first` | a packet that no flow is known for: found elsewhere, or judged and remembered |
+//! | `plan` | a session to be: its ends, its translation, what policy says |
 //! | `pass` | a packet of a known flow: counted, translated, sent on or dropped |
 //! | `nat` | translation |
 //! | `source` | where packets may come from |
@@ -25,6 +26,7 @@ pub(crate) mod first;
 pub(crate) mod key;
 pub(crate) mod nat;
 pub(crate) mod pass;
+pub(crate) mod plan;
 pub(crate) mod source;
 pub(crate) mod stamp;
 pub(crate) mod tcp;

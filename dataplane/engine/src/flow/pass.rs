@@ -8,7 +8,7 @@ use wire::{Ipv4, Ipv6};
 use super::first::{self, Outcome};
 use super::stamp::{self, Ends, Stamp};
 use super::tcp::{self, Segment};
-use super::{Moment, age, nat, source};
+use super::{Moment, age, nat, plan, source};
 use crate::feature::mirror;
 use crate::graph::{Cx, Next};
 use crate::packet::{Hop, Layer, Marks, Packet, Protocol};
@@ -209,7 +209,7 @@ pub(crate) fn as_guest(cx: &Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> Next
 #[cold]
 pub(crate) fn error(cx: &mut Cx<'_>, packet: &mut Packet<'_>, about: Option<FlowId>) -> Next {
     let Some(id) = about else {
-        return match first::may_pass(cx, packet) {
+        return match plan::may_pass(cx, packet) {
             true => onward(packet),
             false => Next::Drop(DropReason::FlowActionDrop),
         };
@@ -250,7 +250,7 @@ pub(crate) fn refresh(cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> R
     }
     let now = found.ends.stamp(fib, vifs);
     let identities = found.ends.identities(fib);
-    if (now.policy != kept.policy || identities != known) && !first::judge_again(cx, id) {
+    if (now.policy != kept.policy || identities != known) && !plan::judge_again(cx, id) {
         return Err(anew(cx, packet, id, &found.own));
     }
     let table = cx.flows.as_deref().ok_or(unusable)?;
