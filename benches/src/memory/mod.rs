@@ -2,6 +2,7 @@
 //! caches, and go nowhere.
 
 mod changes;
+mod flood;
 mod scenario;
 mod site;
 
@@ -39,6 +40,12 @@ pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
         .flat_map(|scenario| Change::ALL.map(|change| (scenario, change)))
         .filter(|(scenario, change)| wanted(&change.workload(scenario)))
         .collect();
+    for scenario in Scenario::all().into_iter().filter(Scenario::is_flooded) {
+        if wanted(&flood::workload(&scenario)) {
+            let flooded = std::thread::scope(|scope| scope.spawn(|| flooded(&scenario)).join());
+            rows.push(flooded.map_err(|_| anyhow::anyhow!("a measurement panicked"))??);
+        }
+    }
     let changed = std::thread::scope(|scope| scope.spawn(|| changed(&all)).join());
     rows.extend(changed.map_err(|_| anyhow::anyhow!("a measurement panicked"))??);
     Ok(rows)
@@ -66,6 +73,14 @@ fn rounds(scenarios: &[Scenario]) -> Result<Vec<Rounds>> {
         }
     }
     Ok(rounds)
+}
+
+/// Established sessions while others begin, on the last core.
+fn flooded(scenario: &Scenario) -> Result<Row> {
+    if let Some(core) = sys::affinity::allowed()?.last() {
+        sys::affinity::pin(*core)?;
+    }
+    flood::row(scenario).with_context(|| flood::workload(scenario))
 }
 
 /// Established sessions while tables change: it takes a core for them and one for the changes.

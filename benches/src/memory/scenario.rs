@@ -113,6 +113,11 @@ impl Scenario {
         self.policy == Policy::Pass && self.flows == 10_000
     }
 
+    /// Whether it is measured while other sessions begin, too.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.is_changed() && matches!(self.what, What::Encap(_))
+    }
+
     /// `stage/what/flows/routes/size`.
     pub(crate) fn workload(&self) -> String {
         let what = match self.what {
@@ -269,6 +274,14 @@ impl Scenario {
         let mut numbers: Vec<u32> = (0..count).map(|n| n % self.flows).collect();
         shuffle(&mut numbers);
         numbers.into_iter().map(|flow| self.packet(flow)).collect()
+    }
+
+    /// A packet of a session beside those of the flows, by the same routes.
+    pub(crate) fn another(&self, number: usize) -> Vec<u8> {
+        let number = u32::try_from(number).unwrap_or(0);
+        // The flows' own packets have 0.
+        let port = u16::try_from(1 + number / self.routes).unwrap_or(0);
+        inner(WORKLOAD_MAC, Mac::GATEWAY, local(), destination(number % self.routes), port)
     }
 
     fn packet(&self, flow: u32) -> Vec<u8> {

@@ -40,6 +40,17 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(scenario: &Scenario) -> Result<Site> {
         let packets = scenario.packets();
+        let mut site = Site::with_packets(scenario, &packets, scenario.sessions().unwrap_or(0))?;
+        site.begin_sessions(scenario, packets.len());
+        Ok(site)
+    }
+
+    /// With other packets, which may begin so many sessions.
+    pub(crate) fn with_packets(
+        scenario: &Scenario,
+        packets: &[Vec<u8>],
+        sessions: u32,
+    ) -> Result<Site> {
         // The worker's ports and the shim's have a set of frames each.
         let frames = u32::try_from(packets.len() * 2 + 512)?;
         let pools = FramePools::new(Memory::new(frames, 2048, "bench")?, 2);
@@ -48,10 +59,10 @@ impl Site {
         let seat =
             Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
         let (mut engine, mut workers) = Engine::new([seat], Seed(0x1234_5678_9abc_def1));
-        add_flows(scenario, &mut workers)?;
+        add_flows(scenario, sessions, &mut workers)?;
         let worker = workers.pop().context("no worker")?;
         let [input, output] = scenario.ports();
-        let source = ReplayPort::new("source", &mut pool, &packets)?;
+        let source = ReplayPort::new("source", &mut pool, packets)?;
         let sink = Sink(source.sibling("sink"));
         let ports: [(_, Box<dyn Port>); 2] = [(input, Box::new(source)), (output, Box::new(sink))];
         for (vif, port) in ports {
@@ -59,7 +70,7 @@ impl Site {
                 .add_port(WorkerId(0), vif, 0, port)
                 .map_err(|(busy, _)| anyhow::anyhow!("{busy}"))?;
         }
-        let source = ReplayPort::new("shim source", &mut pool, &packets)?;
+        let source = ReplayPort::new("shim source", &mut pool, packets)?;
         let sink = source.sibling("shim sink");
         let burst = Burst::new();
         let capacity = usize::try_from(frames)?;
@@ -75,9 +86,8 @@ impl Site {
             tables: Some((model, writer)),
             begun: None,
         };
-        // Ports are added by a turn's commands.
-        site.turn();
-        site.begin_sessions(scenario, packets.len());
+        // Ports are added by a turn's commands, before it looks for packets: that is the first burst.
+        site.worker.turn(Tick(0));
         Ok(site)
     }
 
@@ -126,6 +136,14 @@ impl Site {
         probe.judge(scenario)
     }
 
+    /// # Errors
+    /// Something was.
+    pub(crate) fn nothing_was_dropped(&self) -> Result<()> {
+        let drops = self.engine.counters().drops();
+        ensure!(drops.total() == 0, "{} packets were dropped: {drops:?}", drops.total());
+        Ok(())
+    }
+
     /// Everything must come home.
     pub(crate) fn close(self) -> Result<()> {
         let Site { worker, pools, mut pool, mut source, mut sink, capacity, .. } = self;
@@ -138,8 +156,10 @@ impl Site {
 }
 
 /// Room for the scenario's sessions, if it has some.
-fn add_flows(scenario: &Scenario, workers: &mut [Worker]) -> Result<()> {
-    let Some(sessions) = scenario.sessions() else { return Ok(()) };
+fn add_flows(scenario: &Scenario, sessions: u32, workers: &mut [Worker]) -> Result<()> {
+    if scenario.sessions().is_none() {
+        return Ok(());
+    }
     let sessions = Arc::new(Sessions::new(sessions.max(64), workers.len(), 0x5eed)?);
     let limits = FlowLimits { rate: Rate::UNLIMITED, share: 1 };
     Engine::add_flows(workers, &sessions, limits)?;
@@ -208,7 +228,7 @@ impl Probe {
         let seat =
             Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
         let (mut engine, mut workers) = Engine::new([seat], Seed(1));
-        add_flows(scenario, &mut workers)?;
+        add_flows(scenario, 64, &mut workers)?;
         let mut worker = workers.pop().context("no worker")?;
         let (near, near_end) = MemoryPort::new("near");
         let (far, far_end) = MemoryPort::new("far");
