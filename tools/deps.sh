@@ -5,7 +5,7 @@ set -euo pipefail
 build="clang llvm libelf-dev zlib1g-dev libbpf-dev pkg-config gcc make"
 demo="$build iproute2 ethtool iputils-ping iperf3 tshark python3"
 test="$demo tcpdump python3-scapy gobgpd frr procps"
-bench="$demo dpdk openvswitch-switch-dpdk valgrind"
+bench="$demo openvswitch-switch-dpdk librte-bus-vdev23 librte-mempool-ring23 librte-net-null23 librte-net-pcap23 valgrind"
 
 case "${1:-build}" in
 build) want=$build ;;

@@ -6,6 +6,7 @@
 //! | `row` | a row of the summary, and the table that is printed |
 //! | `meter` | cycles per packet of one burst each, their percentiles, and rounds of interleaved systems |
 //! | `memory` | the packet path between memory ports: scenarios, the port shim, instruction counts |
+//! | `peers` | the packet path beside Open vSwitch on DPDK |
 //! | `veth` | veth, tunnel, veth beside the kernel's VXLAN; an idle node |
 //!
 //! Method: reference figures are only comparable within one run. All cycles are TSC cycles.
@@ -13,6 +14,7 @@
 
 mod memory;
 mod meter;
+mod peers;
 mod row;
 mod veth;
 
@@ -55,6 +57,7 @@ fn run(arguments: &[String]) -> Result<()> {
         println!("priority stays as it is: {error}");
     }
     let mut rows: Vec<Row> = memory::measure(&wanted)?;
+    rows.extend(peers::measure(&wanted)?);
     rows.extend(veth::measure(&wanted)?);
     row::write(&rows)
 }

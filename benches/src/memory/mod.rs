@@ -133,10 +133,29 @@ fn row(scenario: &Scenario, rounds: &Rounds) -> Result<Row> {
     })
 }
 
+/// The packets and the prefixes of so many sessions and routes under policy: what a peer is given.
+pub(crate) fn encapsulated_under_policy(count: u32) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
+    let scenario = Scenario::under_policy(count);
+    Ok((scenario.packets(), scenario.prefixes().collect()))
+}
+
+/// Cycles a packet of the same, the ports' included: the median of the bursts.
+pub(crate) fn with_ports(count: u32, window: Duration) -> Result<f64> {
+    let mut site = Site::new(&Scenario::under_policy(count))?;
+    let figures = run_for(window, || site.turn())?;
+    site.nothing_was_dropped()?;
+    site.close()?;
+    Ok(figures.median)
+}
+
 /// Drives for a window; cycles per packet of each burst.
-fn run(mut burst: impl FnMut() -> usize) -> Result<Figures> {
+fn run(burst: impl FnMut() -> usize) -> Result<Figures> {
+    run_for(WINDOW, burst)
+}
+
+fn run_for(window: Duration, mut burst: impl FnMut() -> usize) -> Result<Figures> {
     let mut figures = Vec::new();
-    let end = Instant::now() + WINDOW;
+    let end = Instant::now() + window;
     while Instant::now() < end {
         for _ in 0..256 {
             let start = sys::tsc::cycles();

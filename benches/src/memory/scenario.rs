@@ -98,6 +98,17 @@ impl Scenario {
         all
     }
 
+    /// Workload to the fabric by MPLSoUDP, so many sessions that policy lets pass, by as many routes.
+    pub(crate) fn under_policy(count: u32) -> Scenario {
+        let what = What::Encap(TunnelEncap::MplsOverUdp);
+        Scenario { what, flows: count, routes: count, policy: Policy::Pass }
+    }
+
+    /// The prefixes of the routes.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = String> {
+        (0..self.routes).map(|number| format!("{}/28", destination(number)))
+    }
+
     /// How many sessions there are to be.
     pub(crate) fn sessions(&self) -> Option<u32> {
         (self.policy != Policy::None).then_some(self.flows)
