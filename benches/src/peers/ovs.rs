@@ -144,7 +144,7 @@ impl Ovs {
         let started = lab::eventually("Open vSwitch answers", LIMIT, || {
             place("switch.ctl").exists() && appctl("version").is_ok()
         });
-        started.with_context(|| log_end())?;
+        started.with_context(log_end)?;
         Ok(Ovs { _database: database, switch, _namespace: namespace, _pages: pages })
     }
 
