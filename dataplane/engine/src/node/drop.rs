@@ -6,6 +6,10 @@ use tables::{DropReason, VifId, VrfId};
 use crate::graph::{Cx, End, NodeId};
 use crate::packet::Meta;
 
+/// Of packets in a row that are charged alike so many are logged: in a flood the log would hold no others' soon, and
+/// writing each down costs as much as finding out that it is to be dropped.
+const LOGGED: u64 = 8;
+
 /// Packets in a row that are charged alike are counted together.
 #[derive(Default)]
 pub(crate) struct Drop {
@@ -41,6 +45,10 @@ impl End for Drop {
         let is_whole = match &mut self.run {
             Some(run) if run.of == of => {
                 run.packets += 1;
+                if run.packets > LOGGED {
+                    cx.pool.give(frame);
+                    return Ok(());
+                }
                 run.is_whole
             }
             _ => {
