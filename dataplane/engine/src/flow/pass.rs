@@ -180,6 +180,18 @@ fn set_ttl(packet: &mut Packet<'_>, ttl: u8) {
     packet.meta.ip_ttl = ttl;
 }
 
+/// Makes of a packet that may have been translated what its sender sent.
+pub(crate) fn as_sent(cx: &Cx<'_>, packet: &mut Packet<'_>) {
+    let Some(id) = packet.meta.flow else { return };
+    let flow = cx.flows.as_deref().and_then(|table| table.flow(id));
+    let translated = flow.filter(|flow| flow.state().flags().contains(FlowFlags::NAT));
+    if let Some(key) = translated.map(|flow| flow.key()) {
+        // It has been translated, so its headers allow that; if it has not, nothing changes.
+        let undone = nat::translate(packet, &key.reversed(key.scope));
+        debug_assert!(undone.is_some());
+    }
+}
+
 /// A packet of another worker's flow: it may pass or not as its owner's packets may.
 #[cold]
 pub(crate) fn as_guest(cx: &Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> Next {
@@ -267,7 +279,30 @@ pub(crate) fn refresh(cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> R
     }
     flow.set_source(from, identities);
     now.keep(flow, source::origin(packet.meta));
+    if packet.meta.is_from_fabric() {
+        steer(cx, packet, id, from);
+    }
     Ok(())
+}
+
+/// An answer comes from another member of the group than the one its flow goes to: from now on it goes there (reference
+/// dataplane.md section 14.6, case H28).
+fn steer(cx: &Cx<'_>, packet: &Packet<'_>, id: FlowId, from: NhId) {
+    let FibNextHop::Ecmp(group) = cx.fib.next_hop(from) else { return };
+    let other = cx.flows.as_deref().and_then(|table| table.flow(id.other()));
+    let Some((other, chosen)) = other.and_then(|other| Some((other, other.state().ecmp()?))) else {
+        return;
+    };
+    let origin = source::origin(packet.meta);
+    let leads_back = |position: u8| {
+        let member = group.member(position);
+        member.is_some_and(|member| source::is_from(cx.fib, member.next_hop, origin))
+    };
+    if !leads_back(chosen)
+        && let Some(position) = group.active.iter().copied().find(|at| leads_back(*at))
+    {
+        other.set_ecmp(Some(position));
+    }
 }
 
 /// A session that was denied may pass now: it begins with this packet, and gets answers.

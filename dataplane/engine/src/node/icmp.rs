@@ -13,6 +13,7 @@ use wire::{Ethernet, IcmpError, Ipv4, Ipv6, Mac, protocol};
 
 use super::bridge;
 use super::flood::CONTROL_WORD;
+use crate::flow::pass;
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Fragment, Hop, Layer, Meta, Packet, Protocol, Spread, Trap};
 use crate::storm::Storm;
@@ -48,6 +49,8 @@ impl Node for Icmp {
         if !may_be_told(packet) {
             return Next::Drop(reason);
         }
+        // Its sender knows nothing of translation.
+        pass::as_sent(cx, packet);
         let teller = speaker(cx, packet).and_then(|vif| Some((vif, addresses(vif, packet)?)));
         let Some((vif, addresses)) = teller else { return to_agent(packet) };
         if !cx.admit(vif.id, Storm::Icmp) {

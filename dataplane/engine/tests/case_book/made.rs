@@ -58,7 +58,7 @@ fn parsing() -> Vec<Row> {
             "mk-H06-v6-ext-headers",
             VIF3,
             Each(&[Routed, Routed, Drop(InvalidPacket), Drop(InvalidPacket)]),
-            "bounded walk, the last two Invalid Packets; partly: judged as TCP/23 with flows",
+            "bounded walk, the last two Invalid Packets; judged as TCP/23: `flow_cases`",
         ),
         Row::made(
             "mk-H07-vni-24bit",
@@ -324,35 +324,61 @@ fn neighbors() -> Vec<Row> {
 /// Cases of flows and services, as far as packets go without them.
 fn flows() -> Vec<Row> {
     vec![
-        Row::made("mk-H21-icmp-errors", FABRIC, All(Ip(UDP, VIF3)), "delivered; partly: error in error and short embedding with flows"),
-        Row::made("mk-H22-tcp-reuse", VIF3, Own(|site, packets| {
-            for (number, packet) in packets.iter().enumerate() {
-                let (from, to) = if packet[6..12] == MAC3.0 { (VIF3, VIF4) } else { (VIF4, VIF3) };
-                judge(site, from, number + 1, packet, Frame(0, to));
-            }
-        }), "bridged both ways; partly: the fresh pair with flows"),
-        Row::made("mk-H25-v6-under-v4-rule", VIF3, All(Frame(0, VIF4)), "bridged; partly: rules by family with flows"),
-        Row::made("mk-H39-dhcp", VIF3, Own(|site, packets| {
-            set_flags(site, VIF3, VifFlags::DHCP);
-            for number in [1, 3] {
-                judge(site, VIF3, number, &packets[number - 1], Trap(7));
-            }
-            judge(site, VIF3, 2, &packets[1], Trap(7));
-            set_flags(site, VIF3, VifFlags::default());
-            judge(site, VIF3, 1, &packets[0], Flooded);
-            judge(site, VIF3, 3, &packets[2], Flooded);
-        }), "to the agent by the flag alone, else flooded; partly: flags by family, option overrun with the DHCP service"),
-        Row::made("mk-H40-dns-linklocal", VIF3, Each(&[Trap(4), Trap(4), Routed]), "to the agent once, other ports are plain traffic; partly: the service's NAT with flows")
-            .with(|site, packets| {
-                let rewrite = [&Mac::GATEWAY.0[..], &Mac::GATEWAY.0, &[8, 0]].concat();
-                // The third is not for the service's port: without flows the address alone decides.
-                packets[2][30..34].copy_from_slice(&tenant(9).octets());
-                site.put([
-                    nh(90, NhFamily::Inet, RED, NextHopKind::Encap { vif: AGENT, rewrite }),
-                    route(RED, "169.254.169.254/32", 90, None),
-                    route(RED, "10.10.1.2/32", 90, None),
-                ]);
+        Row::made(
+            "mk-H21-icmp-errors",
+            FABRIC,
+            All(Ip(UDP, VIF3)),
+            "delivered without flows; error in error and short embedding: `flow_cases`",
+        ),
+        Row::made(
+            "mk-H22-tcp-reuse",
+            VIF3,
+            Own(|site, packets| {
+                for (number, packet) in packets.iter().enumerate() {
+                    let (from, to) =
+                        if packet[6..12] == MAC3.0 { (VIF3, VIF4) } else { (VIF4, VIF3) };
+                    judge(site, from, number + 1, packet, Frame(0, to));
+                }
             }),
+            "bridged both ways; the fresh pair: `flow_cases`",
+        ),
+        Row::made(
+            "mk-H25-v6-under-v4-rule",
+            VIF3,
+            All(Frame(0, VIF4)),
+            "bridged; rules by family: `flows`, `flow_cases`",
+        ),
+        Row::made(
+            "mk-H39-dhcp",
+            VIF3,
+            Own(|site, packets| {
+                set_flags(site, VIF3, VifFlags::DHCP);
+                for number in [1, 3] {
+                    judge(site, VIF3, number, &packets[number - 1], Trap(7));
+                }
+                judge(site, VIF3, 2, &packets[1], Trap(7));
+                set_flags(site, VIF3, VifFlags::default());
+                judge(site, VIF3, 1, &packets[0], Flooded);
+                judge(site, VIF3, 3, &packets[2], Flooded);
+            }),
+            "to the agent by the flag alone, else flooded; partly: flags by family, option overrun with the DHCP service",
+        ),
+        Row::made(
+            "mk-H40-dns-linklocal",
+            VIF3,
+            Each(&[Trap(4), Trap(4), Routed]),
+            "to the agent once, other ports are plain traffic; the service's NAT: `flow_cases`",
+        )
+        .with(|site, packets| {
+            let rewrite = [&Mac::GATEWAY.0[..], &Mac::GATEWAY.0, &[8, 0]].concat();
+            // The third is not for the service's port: without flows the address alone decides.
+            packets[2][30..34].copy_from_slice(&tenant(9).octets());
+            site.put([
+                nh(90, NhFamily::Inet, RED, NextHopKind::Encap { vif: AGENT, rewrite }),
+                route(RED, "169.254.169.254/32", 90, None),
+                route(RED, "10.10.1.2/32", 90, None),
+            ]);
+        }),
     ]
 }
 
