@@ -9,7 +9,7 @@ use engine::{FlowLimits, Rate};
 use etherparse::PacketBuilder;
 use site::policy::*;
 use site::*;
-use tables::flow::{FlowFlags, FlowId, Sessions, TcpFlags};
+use tables::flow::{Action, Decision, FlowFlags, FlowId, Sessions, TcpFlags};
 use tables::*;
 use wire::{Mac, protocol};
 
@@ -374,4 +374,264 @@ fn h40_no_query_takes_a_tunnels_port() {
     assert_eq!(ports.len(), 60_000, "each has its own");
     assert!(flows(&sessions).iter().all(|flow| flow.flags.contains(FlowFlags::NAT)));
     site.close();
+}
+
+// ------------------------------------------------------------------------------------------ captures of third parties
+
+/// The packets of a capture that is not ours to take along; `None`, and said so, where it is not on this machine.
+fn shared(name: &str) -> Option<Vec<Vec<u8>>> {
+    let Some(folder) = shared_captures() else {
+        println!("skipped: {name}: no folder with captures of third parties");
+        return None;
+    };
+    Some(packets_of(&folder.join(format!("{name}.pcap"))))
+}
+
+/// Addresses are the captures': everything is reachable, from anywhere.
+fn anywhere(site: &mut Site, rules: Vec<Rule>) {
+    let any = RouteFlags::default();
+    site.put([
+        Object::Vrf(Vrf { rpf: false, ..Vrf::new(RED, "red") }),
+        route(RED, "0.0.0.0/0", 40, Some(33)),
+        proxied(RED, "::/0", 40, Some(33), any),
+    ]);
+    network_rules(site, rules);
+}
+
+fn from_vif3(packet: &[u8]) -> Vec<u8> {
+    [&Mac::GATEWAY.0, &MAC3.0, &packet[12..]].concat()
+}
+
+fn to_vif3(packet: &[u8]) -> Vec<u8> {
+    mpls_over_udp(20, 64, &packet[14..])
+}
+
+fn keys(sessions: &Sessions) -> Vec<(u8, u16, u16)> {
+    let key =
+        |flow: &Seen| (flow.key.protocol, flow.key.source_port(), flow.key.destination_port());
+    flows(sessions).iter().filter(|flow| flow.id.is_forward()).map(key).collect()
+}
+
+#[test]
+fn zk_v4_frag_tiny_head_followers_belong_to_their_heads_flow() {
+    let Some(packets) = shared("zk-v4-frag-tiny-head") else { return };
+    each_with_flows(|site, sessions| {
+        anywhere(site, vec![to_port(rule(1, Verdict::Pass), protocol::UDP, 137)]);
+        for packet in &packets {
+            site.through(FABRIC, &to_vif3(packet), VIF3);
+        }
+        assert_eq!(keys(sessions), [(protocol::UDP, 123, 137)]);
+        assert_eq!(flows(sessions)[0].packets, 3);
+    });
+}
+
+#[test]
+fn zk_icmp6_too_big_reaches_the_sender_where_icmpv6_is_denied() {
+    let Some(packets) = shared("zk-icmp6-too-big") else { return };
+    each_with_flows(|site, sessions| {
+        let icmp = Rule { protocol: Some(protocol::ICMPV6), ..rule(1, Verdict::Deny) };
+        anywhere(site, vec![icmp, rule(2, Verdict::Pass)]);
+        // Before there is such a session policy decides.
+        let error = to_vif3(&packets[0]);
+        site.exchange(&[(FABRIC, &error)]).expect_drops(&[(DropReason::FlowActionDrop, 1)]);
+        let quoted = &packets[0][14 + 40 + 8..];
+        let address = |at: usize| -> [u8; 16] { quoted[at..at + 16].try_into().unwrap() };
+        let port = |at: usize| u16::from_be_bytes([quoted[at], quoted[at + 1]]);
+        let mut sent = Vec::new();
+        PacketBuilder::ethernet2(MAC3.0, Mac::GATEWAY.0)
+            .ipv6(address(8), address(24), 64)
+            .udp(port(40), port(42))
+            .write(&mut sent, b"?")
+            .unwrap();
+        site.through(VIF3, &sent, FABRIC);
+        let before = flows(sessions).len();
+        site.through(FABRIC, &error, VIF3);
+        assert_eq!(flows(sessions).len(), before, "no flow of its own");
+    });
+}
+
+#[test]
+fn zk_errors_without_enough_of_what_they_are_about_are_dropped() {
+    for name in ["zk-icmp6-unreach-ext-cut", "zk-icmp-unreach-no-context"] {
+        let Some(packets) = shared(name) else { return };
+        each_with_flows(|site, sessions| {
+            anywhere(site, vec![rule(1, Verdict::Pass)]);
+            let outcome = site.exchange(&[(FABRIC, &to_vif3(&packets[0]))]);
+            outcome.expect_drops(&[(DropReason::IcmpError, 1)]);
+            assert!(flows(sessions).is_empty());
+        });
+    }
+}
+
+#[test]
+fn sv_v6_evasion_frag_1_no_piece_upgrades_what_is_denied() {
+    let Some(packets) = shared("sv-v6-evasion-frag-1") else { return };
+    each_with_flows(|site, _| {
+        let icmp = Rule { protocol: Some(protocol::ICMPV6), ..rule(1, Verdict::Deny) };
+        anywhere(site, vec![icmp, rule(2, Verdict::Pass)]);
+        let sent: Vec<_> = packets.iter().map(|packet| from_vif3(packet)).collect();
+        let outcome = site.send(VIF3, &sent);
+        let errands = |frame: &&Vec<u8>| frame[46 + 6] == 44 || frame[46 + 6] == 58;
+        assert_eq!(outcome.on(FABRIC).iter().filter(errands).count(), 0, "{:?}", outcome.drops);
+        assert!(outcome.drops.get(DropReason::FlowActionDrop) > 0);
+        // What waits for a head that never comes ends.
+        site.turn_at(0..5);
+    });
+}
+
+#[test]
+fn zk_syn_rst_is_a_pair_that_ends_early() {
+    let Some(packets) = shared("zk-syn-rst") else { return };
+    each_with_flows(|site, sessions| {
+        anywhere(site, vec![rule(1, Verdict::Pass)]);
+        for packet in &packets {
+            site.through(VIF3, &from_vif3(packet), FABRIC);
+        }
+        let [forward, reverse] = flows(sessions)[..] else { panic!("a pair") };
+        for flow in [forward, reverse] {
+            assert!(sessions.flow(flow.id).unwrap().tcp().contains(TcpFlags::DEAD));
+        }
+        site.turn_at(0..6);
+        assert!(flows(sessions).is_empty(), "both are gone");
+    });
+}
+
+#[test]
+fn sv_sctp_has_the_ports_of_its_header_in_its_key() {
+    let Some(packets) = shared("sv-sctp") else { return };
+    each_with_flows(|site, sessions| {
+        anywhere(site, vec![rule(1, Verdict::Pass)]);
+        site.through(VIF3, &from_vif3(&packets[0]), FABRIC);
+        assert_eq!(keys(sessions), [(protocol::SCTP, 7, 7)]);
+    });
+}
+
+#[test]
+fn pp_icmp_types_have_keys_by_id_and_errors_none() {
+    let Some(packets) = shared("pp-icmp-types") else { return };
+    each_with_flows(|site, sessions| {
+        anywhere(site, vec![rule(1, Verdict::Pass)]);
+        for packet in packets.iter().filter(|packet| packet[0] & 1 == 0) {
+            let before = flows(sessions).len();
+            let outcome = site.exchange(&[(VIF3, &from_vif3(packet))]);
+            let icmp = &packet[14 + 20..];
+            let is_error = matches!(icmp[0], 3 | 4 | 5 | 11 | 12);
+            assert!(!is_error || flows(sessions).len() == before, "an error has no flow");
+            if matches!(icmp[0], 0 | 8) {
+                let id = u16::from_be_bytes([icmp[4], icmp[5]]);
+                assert!(keys(sessions).contains(&(protocol::ICMP, id, 0)), "{id}");
+            } else if !is_error {
+                assert!(keys(sessions).contains(&(protocol::ICMP, 0, icmp[0].into())));
+            }
+            assert_eq!(outcome.on(VIF3).len(), 0, "redirects are not acted upon");
+        }
+    });
+}
+
+// ------------------------------------------------------------------------- points of reference dataplane.md section 24
+
+#[test]
+fn point_06_a_next_hop_that_asks_for_known_flows_only_makes_none() {
+    each_with_flows(|site, sessions| {
+        network_rules(site, vec![rule(1, Verdict::Pass)]);
+        site.put([flagged(20, NhFamily::Inet, RED, NhFlags::FLOW_LOOKUP, to_workload(VIF3, MAC3))]);
+        let unasked = to_vif3(&udp(MAC9, 9, 3, (53, 1000), b"!"));
+        site.through(FABRIC, &unasked, VIF3);
+        assert!(flows(sessions).is_empty(), "it just goes on");
+        site.through(VIF3, &udp(MAC3, 3, 9, (1000, 53), b"?"), FABRIC);
+        site.through(FABRIC, &unasked, VIF3);
+        let [_, reverse] = flows(sessions)[..] else { panic!("a pair") };
+        assert_eq!(reverse.packets, 1, "one that is known is met");
+    });
+}
+
+#[test]
+fn point_08_a_reset_that_nobody_believes_is_forwarded_and_ends_nothing() {
+    each_with_flows(|site, sessions| {
+        network_rules(site, vec![rule(1, Verdict::Pass)]);
+        let segment = |reset: bool, sequence| {
+            let builder = PacketBuilder::ethernet2(MAC3.0, Mac::GATEWAY.0)
+                .ipv4(tenant(3).octets(), tenant(9).octets(), 64)
+                .tcp(1000, 80, sequence, 8192);
+            let mut out = Vec::new();
+            if reset { builder.rst() } else { builder.ack(501) }.write(&mut out, &[]).unwrap();
+            out
+        };
+        let mut opening = Vec::new();
+        PacketBuilder::ethernet2(MAC3.0, Mac::GATEWAY.0)
+            .ipv4(tenant(3).octets(), tenant(9).octets(), 64)
+            .tcp(1000, 80, 100, 8192)
+            .syn()
+            .write(&mut opening, &[])
+            .unwrap();
+        let mut answer = Vec::new();
+        PacketBuilder::ethernet2(MAC9.0, Mac::GATEWAY.0)
+            .ipv4(tenant(9).octets(), tenant(3).octets(), 64)
+            .tcp(80, 1000, 500, 8192)
+            .syn()
+            .ack(101)
+            .write(&mut answer, &[])
+            .unwrap();
+        site.through(VIF3, &opening, FABRIC);
+        site.through(FABRIC, &to_vif3(&answer), VIF3);
+        site.through(VIF3, &segment(false, 101), FABRIC);
+        let dead = |sessions: &Sessions| {
+            let flow = sessions.flow(flows(sessions)[0].id).unwrap();
+            flow.tcp().contains(TcpFlags::DEAD)
+        };
+        site.through(VIF3, &segment(true, 7777), FABRIC);
+        assert!(!dead(sessions), "out of the window");
+        site.through(VIF3, &segment(true, 101), FABRIC);
+        assert!(dead(sessions));
+    });
+}
+
+#[test]
+fn point_11_an_agent_does_not_move_a_flow_that_has_chosen_its_member() {
+    each_with_flows(|site, sessions| {
+        network_rules(site, vec![rule(1, Verdict::Pass)]);
+        let members = composite(CompositeKind::Ecmp(0), &[(40, Some(33)), (44, Some(34))]);
+        site.put([tunnel(44, 3, TunnelEncap::MplsOverUdp), nh(60, NhFamily::Inet, RED, members)]);
+        site.put([route(RED, "10.10.1.100/32", 60, None)]);
+        let packet = udp(MAC3, 3, 100, (1000, 7), b"");
+        let far = site.through(VIF3, &packet, FABRIC)[33];
+        let id = flows(sessions)[0].id;
+        let chosen = sessions.flow(id).unwrap().state().ecmp().unwrap();
+        let action = Action::Forward { answers: None, behind: None };
+        let decision = Decision { action, mirrors: [None; 2], ecmp: Some(1 - chosen) };
+        sessions.decide(id, &decision).unwrap();
+        assert_eq!(site.through(VIF3, &packet, FABRIC)[33], far);
+        assert_eq!(sessions.flow(id).unwrap().state().ecmp(), Some(chosen));
+    });
+}
+
+#[test]
+fn point_19_a_held_packet_of_an_interface_that_was_replaced_is_dropped() {
+    each_with_flows(|site, sessions| {
+        const AGENT: VifId = VifId(5);
+        let judged = || VifPolicy { judge: Judge::Agent, ..VifPolicy::default() };
+        site.put([
+            Object::Vif(Vif {
+                transport: Transport::Socket,
+                vrf: VrfId(u16::MAX),
+                ..Vif::new(AGENT, "pkt0", VifKind::Agent)
+            }),
+            policed(VIF3, judged()),
+        ]);
+        site.open(AGENT, 0);
+        site.turn_all();
+        site.send(VIF3, &[udp(MAC3, 3, 9, (1000, 53), b"?")]);
+        let id = flows(sessions)[0].id;
+        let keys = [Key::NextHop(NhId(20)), Key::NextHop(NhId(30)), Key::Vif(VIF3)];
+        site.apply(keys.map(Op::Delete), Owner::Agent);
+        site.put([
+            policed(VIF3, judged()),
+            flagged(20, NhFamily::Inet, RED, NhFlags::POLICY, to_workload(VIF3, MAC3)),
+        ]);
+        let action = Action::Forward { answers: None, behind: None };
+        sessions.decide(id, &Decision { action, mirrors: [None; 2], ecmp: None }).unwrap();
+        let owner = sessions.flow(id).unwrap().state().owner().unwrap();
+        site.engine.release(engine::WorkerId(owner), id).unwrap();
+        site.exchange(&[]).expect_drops(&[(DropReason::InvalidIf, 1)]);
+    });
 }

@@ -307,3 +307,22 @@ fn a_routed_packet_reaches_a_local_neighbour_with_its_rewrite() {
         site.exchange(&[(VIF3, &unresolved)]).expect_drops(&[(DropReason::TrapNoIf, 1)]);
     });
 }
+
+#[test]
+fn point_34_a_label_whose_ttl_ends_delivers_nothing_and_a_frame_starts_with_64() {
+    each(|site| {
+        let packet = |ttl| mpls_over_udp(20, ttl, &udp(MAC9, 9, 3, (1, 2), b"x")[14..]);
+        for ttl in [0, 1] {
+            site.send(FABRIC, &[packet(ttl)]).expect_drops(&[(DropReason::TtlExceeded, 1)]);
+        }
+        site.through(FABRIC, &packet(2), VIF3);
+        // A routed packet's label has the packet's, a bridged frame's has none to copy.
+        let sent = site.through(VIF3, &udp(MAC3, 3, 9, (1, 2), b"x"), FABRIC);
+        assert_eq!((sent[45], ttl(&sent[46..])), (63, 63));
+        site.put([bridge(RED, MAC9, 40, Some(30))]);
+        let mut frame = udp(MAC3, 3, 9, (1, 2), b"x");
+        frame[..6].copy_from_slice(&MAC9.0);
+        let sent = site.through(VIF3, &frame, FABRIC);
+        assert_eq!((sent[45], ttl(&sent[60..])), (64, 64));
+    });
+}

@@ -15,7 +15,7 @@ use support::daemon::Daemon;
 use support::lab::Lab;
 use support::model::{self, Side, Tunnel};
 use support::{privileged, wait_for};
-use tables::{Key, NhId, Op, VifId, VrfId};
+use tables::{Key, NhId, Object, Op, Route, RouteFlags, VifId, VrfId};
 use wire::Mac;
 
 /// A daemon in an empty namespace.
@@ -69,6 +69,38 @@ fn is_closed(stream: &mut UnixStream) -> bool {
 
 fn hello(versions: VersionRange) -> Request {
     Request::Hello(ClientHello { versions, client: "test".to_owned() })
+}
+
+#[test]
+fn point_17_a_prefix_that_is_only_covered_is_got_by_its_longest_match() {
+    if !privileged() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let daemon = daemon(&mut lab);
+    let mut client = daemon.client();
+    client.apply(program()).unwrap();
+    let route = |prefix: &str, next_hop| {
+        Op::Put(Object::Inet(Route {
+            vrf: VrfId(1),
+            prefix: prefix.parse().unwrap(),
+            next_hop: NhId(next_hop),
+            label: Some(wire::Vni::try_from(5).unwrap()),
+            mac: None,
+            flags: RouteFlags::default(),
+            identity: None,
+        }))
+    };
+    client.apply(vec![route("10.9.0.0/16", 12), route("10.9.1.0/24", 11)]).unwrap();
+    let mut got = |address: &str, length| {
+        let address = address.parse().unwrap();
+        let rows = client.get(Lookup::Inet { vrf: VrfId(1), address, length }).unwrap();
+        let Rows::Route(routes) = rows else { panic!("routes") };
+        (routes[0].address.to_string(), routes[0].length, routes[0].next_hop)
+    };
+    assert_eq!(got("10.9.1.77", 32), ("10.9.1.0".to_owned(), 24, NhId(11)));
+    assert_eq!(got("10.9.1.0", 23), ("10.9.0.0".to_owned(), 16, NhId(12)));
+    assert_eq!(got("10.9.0.0", 15), ("0.0.0.0".to_owned(), 0, NhId(0)), "covered by none");
 }
 
 #[test]
@@ -135,7 +167,7 @@ fn an_epoch_sweeps_what_was_not_put_again() {
     client.apply(program()).unwrap();
     let epoch = client.begin_epoch().unwrap();
     let vifs: Vec<Op> =
-        program().into_iter().filter(|op| matches!(op, Op::Put(tables::Object::Vif(_)))).collect();
+        program().into_iter().filter(|op| matches!(op, Op::Put(Object::Vif(_)))).collect();
     client.apply(vifs).unwrap();
     client.sweep(epoch).unwrap();
     client.barrier().unwrap();

@@ -182,7 +182,7 @@ fn others() -> Vec<Row> {
         tunnelled_row(
             "zk-v4-frag-tiny-head",
             All(Ip(UDP, VIF3)),
-            "a head of few bytes and its followers delivered; partly: flow key with flows",
+            "a head of few bytes and its followers delivered; flow key: `flow_cases`",
         ),
         tunnelled_row(
             "zk-v4-frag-overlap",
@@ -192,17 +192,17 @@ fn others() -> Vec<Row> {
         tunnelled_row(
             "zk-icmp6-too-big",
             All(Ip(UDP, VIF3)),
-            "delivered; partly: matched to its flow with flows",
+            "delivered; matched to its flow: `flow_cases`",
         ),
         tunnelled_row(
             "zk-icmp6-unreach-ext-cut",
             All(Ip(UDP, VIF3)),
-            "no over-read; partly: ICMP errors with flows",
+            "no over-read; ICMP errors: `flow_cases`",
         ),
         tunnelled_row(
             "zk-icmp-unreach-no-context",
             All(Ip(UDP, VIF3)),
-            "no over-read; partly: ICMP errors with flows",
+            "no over-read; ICMP errors: `flow_cases`",
         ),
         tunnelled_row(
             "sv-v6-ptb-1200",

@@ -15,6 +15,7 @@ mod judge;
 mod made;
 mod malformed;
 mod neighbors;
+mod points;
 mod read;
 mod row;
 mod services;
@@ -42,8 +43,21 @@ fn main() {
         move || complete(&names)
     })];
     trials.extend(cases(&rows));
+    trials.extend(points());
     trials.extend(rows.into_iter().map(trial));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// Each point of reference section 24, with how many tests show it.
+fn points() -> Vec<Trial> {
+    let sources = cases::sources();
+    let trial = |point: &(u8, &'static str, &'static [&'static str])| {
+        let evidence = points::evidence(point, &sources);
+        let tests = evidence.as_ref().copied().unwrap_or(0);
+        let name = format!("point {:02}: {}: {tests} tests", point.0, point.1);
+        Trial::test(name, move || evidence.map(drop).map_err(Failed::from))
+    };
+    points::POINTS.iter().map(trial).collect()
 }
 
 /// Each case by its number, with how many tests show it.

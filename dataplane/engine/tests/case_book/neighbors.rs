@@ -46,7 +46,7 @@ pub(crate) fn rows() -> Vec<Row> {
                     judge(site, VIF3, number + 1, packet, is);
                 }
             }),
-            "routed or flooded, redirects not acted upon; partly: flow keys with flows",
+            "routed or flooded, redirects not acted upon; flow keys: `flow_cases`",
         ),
     ]
 }

@@ -67,7 +67,7 @@ pub(crate) fn rows() -> Vec<Row> {
                     judge(site, VIF3, number + 1, packet, is);
                 }
             }),
-            "pieces forwarded as they are, the dying one counted; partly: verdict of the head with flows",
+            "pieces forwarded as they are, the dying one counted; verdict of the head: `flow_cases`",
         ),
         Row::tenant(
             "sv-v6-evasion-frag-25",
@@ -94,8 +94,8 @@ pub(crate) fn rows() -> Vec<Row> {
             ]),
             "unfinished sums are finished, finished ones stay",
         ),
-        Row::tenant("zk-syn-rst", All(Routed), "routed; partly: the flow pair with flows"),
-        Row::tenant("sv-sctp", All(Routed), "routed; partly: the flow key with flows"),
+        Row::tenant("zk-syn-rst", All(Routed), "routed; the flow pair: `flow_cases`"),
+        Row::tenant("sv-sctp", All(Routed), "routed; the flow key: `flow_cases`"),
         Row::tenant("td-bfd-auth", All(Routed), "routed as any UDP"),
         Row::tenant(
             "zk-qinq",
