@@ -10,7 +10,7 @@ use engine::FlowLimits;
 use etherparse::PacketBuilder;
 use site::policy::*;
 use site::*;
-use tables::flow::{FlowFlags, SessionFlags, Sessions};
+use tables::flow::{FlowFlags, SessionFlags, Sessions, TcpFlags};
 use tables::*;
 use wire::{Mac, Tcp, protocol};
 
@@ -502,5 +502,99 @@ fn a_flow_chooses_a_member_once_and_keeps_it() {
             let back = site.through(VIF3, &udp(MAC3, 3, 100, (port, 7), b""), FABRIC);
             assert_eq!(back[33], far, "steered back");
         }
+    });
+}
+
+/// Vif3 to a server far away, and back.
+struct Connection<'s> {
+    site: &'s mut Site,
+    sessions: &'s Sessions,
+}
+
+impl Connection<'_> {
+    fn sends(&mut self, flags: u8, at: (u32, u32)) {
+        let segment = tcp(MAC3, (3, 9), (40_000, 80), flags, at);
+        self.site.through(VIF3, &segment, FABRIC);
+    }
+
+    fn gets(&mut self, flags: u8, at: (u32, u32)) {
+        let segment = from_far(&tcp(MAC9, (9, 3), (80, 40_000), flags, at));
+        self.site.through(FABRIC, &segment, VIF3);
+    }
+
+    /// What each direction has shown.
+    fn shows(&self) -> (TcpFlags, TcpFlags) {
+        let [forward, reverse] = flows(self.sessions)[..] else { panic!("one connection") };
+        let shown = |flow: Seen| self.sessions.flow(flow.id).unwrap().tcp();
+        (shown(forward), shown(reverse))
+    }
+
+    fn opens(&mut self) {
+        self.sends(Tcp::SYN, (100, 0));
+        self.gets(Tcp::SYN | Tcp::ACK, (500, 101));
+        self.sends(Tcp::ACK, (101, 501));
+        let established = TcpFlags::ESTABLISHED.with(TcpFlags::ESTABLISHED_REVERSE);
+        assert!(self.shows().0.contains(established) && self.shows().1.contains(established));
+    }
+
+    fn is_over(&self) -> bool {
+        let (forward, reverse) = self.shows();
+        assert_eq!(forward.contains(TcpFlags::DEAD), reverse.contains(TcpFlags::DEAD));
+        forward.contains(TcpFlags::DEAD)
+    }
+}
+
+fn connection(test: impl Fn(&mut Connection<'_>)) {
+    each_with_flows(|site, sessions| {
+        network_rules(site, pass_all());
+        test(&mut Connection { site, sessions });
+    });
+}
+
+#[test]
+fn a_connection_that_one_side_has_closed_goes_on_until_the_other_has_too() {
+    connection(|it| {
+        it.opens();
+        it.sends(Tcp::FIN | Tcp::ACK, (101, 501));
+        it.gets(Tcp::ACK, (501, 102));
+        assert!(it.shows().0.contains(TcpFlags::HALF_CLOSE) && !it.is_over());
+        for _ in 0..10 {
+            it.site.pass(second(20));
+            it.site.turn_all();
+            it.gets(Tcp::ACK, (501, 102));
+            it.sends(Tcp::ACK, (102, 501));
+            assert!(!it.is_over(), "its other half carries on");
+        }
+        it.gets(Tcp::FIN | Tcp::ACK, (501, 102));
+        it.sends(Tcp::ACK, (102, 502));
+        assert!(it.is_over());
+    });
+}
+
+#[test]
+fn both_sides_may_open_at_once() {
+    connection(|it| {
+        it.sends(Tcp::SYN, (100, 0));
+        it.gets(Tcp::SYN, (500, 0));
+        it.sends(Tcp::SYN | Tcp::ACK, (100, 501));
+        it.gets(Tcp::SYN | Tcp::ACK, (500, 101));
+        let established = TcpFlags::ESTABLISHED.with(TcpFlags::ESTABLISHED_REVERSE);
+        assert!(it.shows().0.contains(established), "{:?}", it.shows());
+        assert_eq!(flows(it.sessions).len(), 2, "one session");
+    });
+}
+
+#[test]
+fn a_refusal_is_believed_if_it_acknowledges_the_syn_and_only_then() {
+    connection(|it| {
+        it.sends(Tcp::SYN, (100, 0));
+        it.gets(Tcp::RST | Tcp::ACK, (0, 4711));
+        assert!(!it.is_over(), "it is forwarded, and means nothing");
+        it.gets(Tcp::RST | Tcp::ACK, (0, 101));
+        assert!(it.is_over());
+        // A new attempt begins at once.
+        it.sends(Tcp::SYN, (900, 0));
+        assert!(!it.is_over());
+        assert_eq!(flows(it.sessions)[0].packets, 1);
     });
 }

@@ -76,8 +76,10 @@ fn follow_news(
     };
     if segment.has(Tcp::RST) {
         let believed = if has_ack && known.contains(TcpFlags::SYN_REVERSE) {
+            // Later in a connection it acknowledges something else, but has its place in it.
+            let settled = TcpFlags::ESTABLISHED.with(TcpFlags::ESTABLISHED_REVERSE);
             segment.acknowledgment == sequence_of_other.wrapping_add(1)
-                || segment.sequence == acknowledged_by_other
+                || known.contains(settled) && segment.sequence == acknowledged_by_other
         } else {
             segment.sequence == acknowledged_by_other
         };
