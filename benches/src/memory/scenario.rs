@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::PacketBuilder;
 use tables::{
-    Adjacency, BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily, NhFlags, NhId,
-    Object, Peer, Ports, Rewrite, Route, RouteFlags, Rule, RuleFamily, RuleId, RuleSet, RuleSetId,
-    TunnelEncap, Verdict, Vif, VifFlags, VifId, VifKind, VifPolicy, VniEntry, VrfId,
+    Adjacency, AnyPrefix, BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily,
+    NhFlags, NhId, Object, Peer, Ports, Rewrite, Route, RouteFlags, Rule, RuleFamily, RuleId,
+    RuleSet, RuleSetId, TunnelEncap, Verdict, Vif, VifFlags, VifId, VifKind, VifPolicy, VniEntry,
+    VrfId,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -49,6 +50,7 @@ pub(crate) struct Scenario {
     flows: u32,
     routes: u32,
     pub(crate) policy: Policy,
+    rules: u16,
 }
 
 /// Whether packets belong to sessions that were judged by [`RULES`] rules.
@@ -62,8 +64,9 @@ pub(crate) enum Policy {
     Deny,
 }
 
-/// Rules of the workload's network.
+/// Rules of the workload's network, and of a network with very many.
 const RULES: u16 = 1000;
+const MANY_RULES: u16 = 10_000;
 const MILLION: u32 = 1_000_000;
 
 impl Scenario {
@@ -73,7 +76,7 @@ impl Scenario {
             [TunnelEncap::MplsOverUdp, TunnelEncap::MplsOverGre, TunnelEncap::VxlanL3(ROUTER_MAC)];
         let mut all = Vec::new();
         let mut add = |what, flows, routes| {
-            all.push(Scenario { what, flows, routes, policy: Policy::None });
+            all.push(Scenario { what, flows, routes, policy: Policy::None, rules: 0 });
         };
         for count in [1, 10_000] {
             add(What::Forward, count, count);
@@ -92,16 +95,23 @@ impl Scenario {
             (What::Decap(udp), Policy::Pass, &[1, 10_000, MILLION][..]),
             (What::Encap(udp), Policy::Deny, &[1, 10_000][..]),
         ] {
-            let scenario = |count: &u32| Scenario { what, flows: *count, routes: *count, policy };
+            let scenario = |count: &u32| Scenario {
+                what,
+                flows: *count,
+                routes: *count,
+                policy,
+                rules: RULES,
+            };
             all.extend(counts.iter().map(scenario));
         }
+        all.push(Scenario { rules: MANY_RULES, ..Scenario::under_policy(10_000) });
         all
     }
 
     /// Workload to the fabric by MPLSoUDP, so many sessions that policy lets pass, by as many routes.
     pub(crate) fn under_policy(count: u32) -> Scenario {
         let what = What::Encap(TunnelEncap::MplsOverUdp);
-        Scenario { what, flows: count, routes: count, policy: Policy::Pass }
+        Scenario { what, flows: count, routes: count, policy: Policy::Pass, rules: RULES }
     }
 
     /// The prefixes of the routes.
@@ -121,7 +131,7 @@ impl Scenario {
 
     /// Whether it is measured while tables change, too.
     pub(crate) fn is_changed(&self) -> bool {
-        self.policy == Policy::Pass && self.flows == 10_000
+        self.policy == Policy::Pass && self.flows == 10_000 && self.rules == RULES
     }
 
     /// Whether it is measured while other sessions begin, too.
@@ -146,7 +156,8 @@ impl Scenario {
             Policy::Pass => "flow",
             Policy::Deny => "deny",
         };
-        format!("{stage}/{what}/{}/{}/64", count(self.flows), count(self.routes))
+        let many = if self.rules == MANY_RULES { "/10k-rules" } else { "" };
+        format!("{stage}/{what}/{}/{}/64{many}", count(self.flows), count(self.routes))
     }
 
     /// Where packets come in and go out.
@@ -247,7 +258,7 @@ impl Scenario {
         }
     }
 
-    /// Each for a port of its own; the last for all.
+    /// Each for a port of its own, or of very many every other one for an address; the last for all.
     fn rules(&self) -> Object {
         let rule = |number: u16, verdict, ports| Rule {
             id: RuleId(number.into()),
@@ -262,10 +273,18 @@ impl Scenario {
             mirror: None,
         };
         let port = |number| Ports { first: 10_000 + number, last: 10_000 + number };
-        let mut rules: Vec<Rule> =
-            (1..RULES).map(|number| rule(number, Verdict::Pass, port(number))).collect();
+        let one = |number: u16| {
+            if self.rules != MANY_RULES || number.is_multiple_of(2) {
+                return rule(number, Verdict::Pass, port(number));
+            }
+            let address = Ipv4Addr::from_bits(0x6440_0000 + u32::from(number));
+            let prefix = Prefix::new(address, 32).map(AnyPrefix::V4);
+            let destination = prefix.map_or(Peer::Any, |prefix| Peer::Prefixes(vec![prefix]));
+            Rule { destination, ..rule(number, Verdict::Deny, Ports::ANY) }
+        };
+        let mut rules: Vec<Rule> = (1..self.rules).map(one).collect();
         let last = if self.policy == Policy::Deny { Verdict::Deny } else { Verdict::Pass };
-        rules.push(rule(RULES, last, Ports::ANY));
+        rules.push(rule(self.rules, last, Ports::ANY));
         Object::RuleSet(RuleSet { id: RuleSetId(1), name: "bench".to_owned(), rules })
     }
 
