@@ -3,8 +3,6 @@
 
 mod site;
 
-use std::net::Ipv4Addr;
-
 use site::policy::*;
 use site::*;
 use tables::flow::{Action, Decision, FlowFlags, Sessions};
@@ -162,21 +160,9 @@ fn a_fat_flow_ends_when_it_is_idle_and_begins_anew() {
 #[test]
 fn what_is_translated_does_not_share() {
     each_with_flows(|site, sessions| {
-        let outside = VrfId(7);
-        let Object::Vif(vif) = fat(VIF3, vec![dns()], VifPolicy::default()) else { panic!() };
-        let floating_ips = vec![FloatingIp {
-            address: Ipv4Addr::new(192, 0, 2, 100).into(),
-            fixed: tenant(3).into(),
-            vrf: outside,
-            direction: FloatingDirection::Both,
-            ports: Vec::new(),
-        }];
-        site.put([
-            route(outside, "0.0.0.0/0", 40, Some(60)),
-            Object::Vif(Vif { floating_ips, ..vif }),
-        ]);
+        add_floating_ip(site, fat(VIF3, vec![dns()], VifPolicy::default()));
         let mut frame = udp(MAC3, 3, 9, (1000, 53), b"?");
-        frame[30..34].copy_from_slice(&[198, 51, 100, 9]);
+        frame[30..34].copy_from_slice(&outside().octets());
         wire::Ipv4::parse_mut(&mut frame[14..]).unwrap().0.set_ttl(64);
         let sum = wire::checksum::Sum::ZERO.bytes(&frame[14..24]).bytes(&frame[26..34]).checksum();
         frame[24..26].copy_from_slice(&sum.to_be_bytes());
@@ -230,19 +216,10 @@ fn echoes_share_and_errors_about_fat_flows_pass() {
 #[test]
 fn an_agent_decides_about_a_fat_flow_once() {
     each_with_flows(|site, sessions| {
-        const AGENT: VifId = VifId(5);
-        site.put([
-            Object::Vif(Vif {
-                transport: Transport::Socket,
-                vrf: VrfId(u16::MAX),
-                ..Vif::new(AGENT, "pkt0", VifKind::Agent)
-            }),
-            fat(VIF3, vec![dns()], VifPolicy { judge: Judge::Agent, ..VifPolicy::default() }),
-        ]);
-        site.open(AGENT, 0);
-        site.turn_all();
+        add_deciding_agent(site);
+        site.put([fat(VIF3, vec![dns()], judged_by(Judge::Agent))]);
         let outcome = site.send(VIF3, &questions(9, 53)[..3]);
-        assert_eq!(outcome.on(AGENT).len(), 1);
+        assert_eq!(outcome.on(PKT0).len(), 1);
         let [flow] = flows(sessions)[..] else { panic!("one flow") };
         let action = Action::Forward { answers: None, behind: None };
         let decision = Decision { action, mirrors: [None; 2], ecmp: None };

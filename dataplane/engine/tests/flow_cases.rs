@@ -13,33 +13,6 @@ use tables::flow::{Action, Decision, FlowFlags, FlowId, Sessions, TcpFlags};
 use tables::*;
 use wire::{Mac, protocol};
 
-const OUTSIDE: VrfId = VrfId(7);
-
-fn outside() -> Ipv4Addr {
-    Ipv4Addr::new(198, 51, 100, 9)
-}
-
-fn public() -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, 100)
-}
-
-/// vif3 has a floating IP, and the world is behind 192.0.2.2.
-fn with_floating_ip(site: &mut Site) {
-    let Object::Vif(vif) = policed(VIF3, VifPolicy::default()) else { panic!("a vif") };
-    let floating_ips = vec![FloatingIp {
-        address: public().into(),
-        fixed: tenant(3).into(),
-        vrf: OUTSIDE,
-        direction: FloatingDirection::Both,
-        ports: Vec::new(),
-    }];
-    site.put([
-        route(OUTSIDE, "0.0.0.0/0", 40, Some(60)),
-        route(OUTSIDE, "192.0.2.100/32", 20, Some(20)),
-        Object::Vif(Vif { floating_ips, ..vif }),
-    ]);
-}
-
 fn from_to(mac: Mac, from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     PacketBuilder::ethernet2(mac.0, Mac::GATEWAY.0)
@@ -85,7 +58,7 @@ fn h06_policy_judges_what_is_behind_extension_headers() {
 #[test]
 fn h11_who_is_translated_is_told_of_its_own_packet() {
     each_with_flows(|site, _| {
-        with_floating_ip(site);
+        add_floating_ip(site, policed(VIF3, VifPolicy::default()));
         let large = from_to(MAC3, tenant(3), outside(), &[0x71; 1472]);
         let outcome = site.exchange(&[(VIF3, &large)]);
         let [told] = outcome.on(VIF3) else { panic!("{outcome:?}") };
@@ -100,22 +73,22 @@ fn h11_who_is_translated_is_told_of_its_own_packet() {
         // One that fits goes, translated.
         let small = from_to(MAC3, tenant(3), outside(), &[0x71; 1440]);
         let sent = site.through(VIF3, &small, FABRIC);
-        assert_eq!(sent[46 + 12..46 + 16], public().octets());
+        assert_eq!(sent[46 + 12..46 + 16], floating_ip().octets());
     });
 }
 
 #[test]
 fn h16_no_udp_sum_stays_none_through_translation() {
     each_with_flows(|site, _| {
-        with_floating_ip(site);
+        add_floating_ip(site, policed(VIF3, VifPolicy::default()));
         let none = |mut packet: Vec<u8>| {
             packet[40..42].fill(0);
             packet
         };
         let sent = site.through(VIF3, &none(from_to(MAC3, tenant(3), outside(), b"?")), FABRIC);
         let inner = &sent[46..];
-        assert_eq!((&inner[12..16], &inner[26..28]), (&public().octets()[..], &[0, 0][..]));
-        let back = none(from_to(MAC9, outside(), public(), b"!"));
+        assert_eq!((&inner[12..16], &inner[26..28]), (&floating_ip().octets()[..], &[0, 0][..]));
+        let back = none(from_to(MAC9, outside(), floating_ip(), b"!"));
         // The answers' ports are the other way round.
         let back = [&back[..34], &back[36..38], &back[34..36], &back[38..]].concat();
         let got = site.through(FABRIC, &mpls_over_udp(20, 64, &back[14..]), VIF3);
@@ -608,24 +581,13 @@ fn point_11_an_agent_does_not_move_a_flow_that_has_chosen_its_member() {
 #[test]
 fn point_19_a_held_packet_of_an_interface_that_was_replaced_is_dropped() {
     each_with_flows(|site, sessions| {
-        const AGENT: VifId = VifId(5);
-        let judged = || VifPolicy { judge: Judge::Agent, ..VifPolicy::default() };
-        site.put([
-            Object::Vif(Vif {
-                transport: Transport::Socket,
-                vrf: VrfId(u16::MAX),
-                ..Vif::new(AGENT, "pkt0", VifKind::Agent)
-            }),
-            policed(VIF3, judged()),
-        ]);
-        site.open(AGENT, 0);
-        site.turn_all();
+        add_deciding_agent(site);
         site.send(VIF3, &[udp(MAC3, 3, 9, (1000, 53), b"?")]);
         let id = flows(sessions)[0].id;
         let keys = [Key::NextHop(NhId(20)), Key::NextHop(NhId(30)), Key::Vif(VIF3)];
         site.apply(keys.map(Op::Delete), Owner::Agent);
         site.put([
-            policed(VIF3, judged()),
+            policed(VIF3, judged_by(Judge::Agent)),
             flagged(20, NhFamily::Inet, RED, NhFlags::POLICY, to_workload(VIF3, MAC3)),
         ]);
         let action = Action::Forward { answers: None, behind: None };

@@ -17,29 +17,12 @@ use tables::flow::{
 use tables::*;
 use wire::{AgentHeader, Mac, agent_command, protocol};
 
-const AGENT: VifId = VifId(5);
-const AGENT_MAC: Mac = Mac([0, 0, 0x5e, 0, 1, 1]);
-const PUBLIC: VrfId = VrfId(7);
 const PASS: Action = Action::Forward { answers: None, behind: None };
-
-fn judged_by(judge: Judge) -> VifPolicy {
-    VifPolicy { judge, ..VifPolicy::default() }
-}
 
 /// The bench with flows, and an agent that decides about those of vif3.
 fn each_undecided(test: impl Fn(&mut Site, &Arc<Sessions>)) {
     each_with_flows(|site, sessions| {
-        site.put([
-            Object::Vif(Vif {
-                transport: Transport::Socket,
-                vrf: VrfId(u16::MAX),
-                mac: AGENT_MAC,
-                ..Vif::new(AGENT, "pkt0", VifKind::Agent)
-            }),
-            policed(VIF3, judged_by(Judge::Agent)),
-        ]);
-        site.open(AGENT, 0);
-        site.turn_all();
+        add_deciding_agent(site);
         test(site, sessions);
     });
 }
@@ -59,7 +42,7 @@ struct Told {
 #[track_caller]
 fn told(outcome: &Outcome) -> Vec<Told> {
     let parse = |packet: &Vec<u8>| {
-        assert_eq!(packet[..14], [&AGENT_MAC.0[..], &AGENT_MAC.0, &[8, 0]].concat());
+        assert_eq!(packet[..14], [&PKT0_MAC.0[..], &PKT0_MAC.0, &[8, 0]].concat());
         let (header, frame) = AgentHeader::parse(&packet[14..]).unwrap();
         Told {
             command: header.command(),
@@ -71,7 +54,7 @@ fn told(outcome: &Outcome) -> Vec<Told> {
             frame: frame.to_vec(),
         }
     };
-    outcome.on(AGENT).iter().map(parse).collect()
+    outcome.on(PKT0).iter().map(parse).collect()
 }
 
 #[track_caller]
@@ -144,7 +127,7 @@ fn h23_what_waited_arrives_once_and_before_what_came_later() {
         assert_eq!(order(site.send(VIF3, &near[1..]).on(VIF4)), [0, 1]);
         let answer = udp(MAC4, 4, 3, (53, 1000), &[9]);
         let outcome = site.send(VIF4, &[answer]);
-        assert_eq!((outcome.on(VIF3).len(), outcome.on(AGENT).len()), (1, 0));
+        assert_eq!((outcome.on(VIF3).len(), outcome.on(PKT0).len()), (1, 0));
     });
 }
 
@@ -155,7 +138,7 @@ fn h23_without_a_further_packet_what_waited_leaves_at_once() {
         let id = the_one(&site.send(FABRIC, &[from_far])).id;
         decide(site, sessions, id, PASS);
         let outcome = site.exchange(&[]);
-        assert_eq!((outcome.on(VIF3).len(), outcome.on(AGENT).len()), (1, 0));
+        assert_eq!((outcome.on(VIF3).len(), outcome.on(PKT0).len()), (1, 0));
     });
 }
 
@@ -178,30 +161,6 @@ fn h23_what_waited_goes_by_the_tables_as_they_are_with_the_verdict() {
     });
 }
 
-fn public(last: u8) -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, last)
-}
-
-fn outside() -> Ipv4Addr {
-    Ipv4Addr::new(198, 51, 100, 9)
-}
-
-fn with_floating_ip(site: &mut Site) {
-    let Object::Vif(vif) = policed(VIF3, judged_by(Judge::Agent)) else { panic!("a vif") };
-    let floating_ips = vec![FloatingIp {
-        address: public(100).into(),
-        fixed: tenant(3).into(),
-        vrf: PUBLIC,
-        direction: FloatingDirection::Both,
-        ports: Vec::new(),
-    }];
-    site.put([
-        route(PUBLIC, "0.0.0.0/0", 40, Some(60)),
-        route(PUBLIC, "192.0.2.100/32", 20, Some(20)),
-        Object::Vif(Vif { floating_ips, ..vif }),
-    ]);
-}
-
 fn syn(mac: Mac, from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
     let mut out = Vec::new();
     PacketBuilder::ethernet2(mac.0, Mac::GATEWAY.0)
@@ -222,22 +181,24 @@ fn ends(ip: &[u8]) -> (Ipv4Addr, Ipv4Addr) {
 #[test]
 fn h23_a_syn_to_a_floating_ip_waits_and_is_translated() {
     each_undecided(|site, sessions| {
-        with_floating_ip(site);
-        let opening = mpls_over_udp(20, 64, &syn(MAC9, outside(), public(100))[14..]);
+        add_floating_ip(site, policed(VIF3, judged_by(Judge::Agent)));
+        let opening = mpls_over_udp(20, 64, &syn(MAC9, outside(), floating_ip())[14..]);
         let id = the_one(&site.send(FABRIC, &[opening])).id;
         decide(site, sessions, id, PASS);
         let outcome = site.exchange(&[]);
         assert_eq!(ends(&outcome.on(VIF3)[0][14..]), (outside(), tenant(3)));
         // The other way out, with answers that the agent names.
         let id = the_one(&site.send(VIF3, &[syn(MAC3, tenant(3), outside())])).id;
-        let addresses = FlowAddresses::V4 { source: outside(), destination: public(77) };
+        let addresses =
+            FlowAddresses::V4 { source: outside(), destination: Ipv4Addr::new(192, 0, 2, 77) };
         let answers =
             FlowKey { scope: NhId(20), protocol: protocol::TCP, ports: 80 << 16 | 1000, addresses };
-        let named = Action::Forward { answers: Some(answers), behind: Some(PUBLIC) };
+        let named = Action::Forward { answers: Some(answers), behind: Some(WORLD) };
         decide(site, sessions, id, named);
         let outcome = site.exchange(&[]);
-        assert_eq!(ends(&outcome.on(FABRIC)[0][46..]), (public(77), outside()));
-        let answer = mpls_over_udp(20, 64, &syn(MAC9, outside(), public(77))[14..]);
+        assert_eq!(ends(&outcome.on(FABRIC)[0][46..]), (Ipv4Addr::new(192, 0, 2, 77), outside()));
+        let answer =
+            mpls_over_udp(20, 64, &syn(MAC9, outside(), Ipv4Addr::new(192, 0, 2, 77))[14..]);
         let answer = [&answer[..46 + 20], &[0, 80, 3, 0xe8], &answer[46 + 24..]].concat();
         let outcome = site.send(FABRIC, &[answer]);
         assert_eq!(ends_of_any(&outcome.on(VIF3)[0][14..]), (outside(), tenant(3)));

@@ -1,5 +1,6 @@
 //! The bench with flows: its workloads' interfaces ask for policy.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use engine::{Engine, FlowLimits};
@@ -7,7 +8,9 @@ use tables::flow::{Flow, FlowFlags, FlowId, FlowKey, Session, SessionFlags, Sess
 use tables::*;
 use wire::Mac;
 
-use super::{MAC3, MAC4, RED, Site, VIF3, VIF4, flagged, label, proxied, tenant, to_workload};
+use super::{
+    MAC3, MAC4, RED, Site, VIF3, VIF4, flagged, label, proxied, route, tenant, to_workload,
+};
 
 pub const SESSIONS: u32 = 1024;
 /// The lists of the bench.
@@ -133,4 +136,56 @@ pub fn identity(id: u32, networks: &[u32], groups: &[u32]) -> Object {
         networks: networks.iter().map(|id| NetworkId(*id)).collect(),
         groups: groups.iter().map(|id| GroupId(*id)).collect(),
     })
+}
+
+/// The interface to an agent.
+pub const PKT0: VifId = VifId(5);
+pub const PKT0_MAC: Mac = Mac([0, 0, 0x5e, 0, 1, 1]);
+
+/// An agent, which decides about the flows of vif3.
+pub fn add_deciding_agent(site: &mut Site) {
+    site.put([
+        Object::Vif(Vif {
+            transport: Transport::Socket,
+            vrf: VrfId(u16::MAX),
+            mac: PKT0_MAC,
+            ..Vif::new(PKT0, "pkt0", VifKind::Agent)
+        }),
+        policed(VIF3, judged_by(Judge::Agent)),
+    ]);
+    site.open(PKT0, 0);
+    site.turn_all();
+}
+
+pub fn judged_by(judge: Judge) -> VifPolicy {
+    VifPolicy { judge, ..VifPolicy::default() }
+}
+
+/// The VRF of the world, which is behind 192.0.2.2.
+pub const WORLD: VrfId = VrfId(7);
+
+pub fn floating_ip() -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, 100)
+}
+
+/// Somebody in the world.
+pub fn outside() -> Ipv4Addr {
+    Ipv4Addr::new(198, 51, 100, 9)
+}
+
+/// Gives vif3 a floating IP in the world.
+pub fn add_floating_ip(site: &mut Site, vif: Object) {
+    let Object::Vif(vif) = vif else { panic!("a vif") };
+    let floating_ips = vec![FloatingIp {
+        address: floating_ip().into(),
+        fixed: tenant(3).into(),
+        vrf: WORLD,
+        direction: FloatingDirection::Both,
+        ports: Vec::new(),
+    }];
+    site.put([
+        route(WORLD, "0.0.0.0/0", 40, Some(60)),
+        route(WORLD, "192.0.2.100/32", 20, Some(20)),
+        Object::Vif(Vif { floating_ips, ..vif }),
+    ]);
 }
