@@ -5,7 +5,7 @@ mod site;
 
 use site::policy::*;
 use site::*;
-use tables::flow::{Action, Decision, FlowFlags, Sessions};
+use tables::flow::{Action, Decision, FlowFlags, Sessions, Undecidable};
 use tables::*;
 use wire::{Mac, protocol};
 
@@ -225,6 +225,11 @@ fn an_agent_decides_about_a_fat_flow_once() {
         let decision = Decision { action, mirrors: [None; 2], ecmp: None };
         sessions.decide(flow.id, &decision).unwrap();
         let owner = sessions.flow(flow.id).unwrap().state().owner().unwrap();
+        // Whom it is shared by cannot be translated.
+        let others = flow.key.reversed(NhId(99));
+        let action = Action::Forward { answers: Some(others), behind: None };
+        let translated = sessions.decide(flow.id, &Decision { action, ..decision });
+        assert_eq!(translated, Err(Undecidable::Answered));
         site.engine.release(engine::WorkerId(owner), flow.id).unwrap();
         assert_eq!(site.send(VIF3, &questions(9, 53)[3..]).on(FABRIC).len(), 40);
         let answers: Vec<_> = (2000..2040).map(|port| answer(9, (53, port))).collect();

@@ -11,7 +11,7 @@ use engine::{FlowLimits, Tick, WorkerId, flow_seconds};
 use tables::MirrorId;
 use tables::flow::{
     Action, Decision, Flow, FlowFlags, FlowId, HoldLimits, NatFlags, Session, SessionFlags,
-    Sessions, TcpFlags, Undecidable,
+    Sessions, State, TcpFlags, Undecidable,
 };
 
 use crate::verdicts;
@@ -185,10 +185,16 @@ impl Flows {
         let held = [id, id.other()].into_iter().filter_map(|id| {
             let state = self.sessions.flow(id)?.state();
             let held = FlowFlags::ALIVE.with(FlowFlags::HELD);
-            let owner = state.owner().map(WorkerId);
-            owner.filter(|_| state.flags().contains(held)).map(|owner| (owner, id))
+            state.flags().contains(held).then_some((id, state))
         });
-        held.collect()
+        let workers = u8::try_from(self.workers).unwrap_or(u8::MAX);
+        let at = |(id, state): (FlowId, State)| {
+            // Packets of a fat flow wait wherever they came in.
+            let everywhere = state.flags().contains(FlowFlags::FAT);
+            let is_there = move |worker: &u8| everywhere || state.owner() == Some(*worker);
+            (0..workers).filter(is_there).map(move |worker| (WorkerId(worker), id))
+        };
+        held.flat_map(at).collect()
     }
 
     /// How many flows may wait for an agent's verdict.

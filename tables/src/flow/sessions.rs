@@ -170,7 +170,7 @@ pub enum Action {
 pub enum Undecidable {
     /// The session has ended, or is about to (EBUSY).
     Gone,
-    /// Its answers have another key, which cannot be changed (EINVAL).
+    /// Its answers have another key, which cannot be changed (EINVAL): they are there already, or it is a fat flow.
     Answered,
     /// The key of the answers is this flow's, if that is still there (EEXIST).
     Exists(Option<FlowId>),
@@ -515,7 +515,9 @@ impl Sessions {
                 let known = (!one_sided || session.is_proposed()).then(|| other.key());
                 let own = flow.key();
                 let key = answers.or(known).unwrap_or_else(|| own.reversed(own.scope));
-                if !one_sided && known != Some(key) {
+                // What others share is not translated for one.
+                let fixed = !one_sided || session.flags().contains(SessionFlags::FAT);
+                if fixed && known != Some(key) {
                     return Err(Undecidable::Answered);
                 }
                 let (first, last) = if id.is_forward() { (own, key) } else { (key, own) };
@@ -562,9 +564,9 @@ impl Sessions {
             }
         };
         let state = flow.state();
-        let tcp = FlowFlags(state.flags().0 & FlowFlags::TCP.0);
+        let kind = FlowFlags(state.flags().0 & (FlowFlags::TCP.0 | FlowFlags::FAT.0));
         let now = session.created();
-        other.fill(&packed, tcp.with(FlowFlags::ALIVE), state.generation(), flow.ends(), now);
+        other.fill(&packed, kind.with(FlowFlags::ALIVE), state.generation(), flow.ends(), now);
         vacant.insert(id.other().index());
         for count in [self.vifs.get(vif.index()), self.vrfs.get(vrf.index())].into_iter().flatten()
         {
