@@ -166,6 +166,7 @@ impl Worker {
             node::expire(&mut cx);
         }
         if let Some(flows) = cx.flows.as_deref_mut() {
+            flows.begin(fib.generation(), now);
             if flows.sweep.is_due(now) {
                 age::sweep(flows, fib, now);
             }

@@ -113,7 +113,12 @@ fn coarse_keys(fib: &Fib, plan: &Plan, coarse: &FlowKey) -> Option<(FlowKey, Flo
 
 /// Puts a flow that this worker has claimed into its index.
 fn adopt(table: &mut FlowTable, id: FlowId, packed: &Packed) -> Outcome {
-    if table.find(packed) == Some(id) || table.index.insert(packed.hash(), id) {
+    if table.find(packed) == Some(id) {
+        return Outcome::Met(id);
+    }
+    if table.index.insert(packed.hash(), id) {
+        // Who had it before may have looked at it by older tables.
+        table.flow(id).into_iter().for_each(|flow| flow.touch(table.changed.0));
         return Outcome::Met(id);
     }
     table.sessions.leave(id, table.worker.0);

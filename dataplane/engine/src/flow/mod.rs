@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tables::flow::{Flow, FlowId, FlowIndex, FreeSlots, Packed, Session, Sessions};
-use tables::{VifId, limits};
+use tables::{Generation, VifId, limits};
 
 use self::copy::Copied;
 use self::undecided::Awaited;
@@ -61,7 +61,7 @@ impl Default for FlowLimits {
 }
 
 /// Time in flows: 2^20 ns, a little more than a millisecond; wraps after 52 days.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment(pub(crate) u32);
 
 impl Moment {
@@ -77,6 +77,12 @@ impl Moment {
     pub(crate) fn seconds(seconds: u32) -> u32 {
         let units = (u64::from(seconds) * 1_000_000_000) >> Moment::SHIFT;
         u32::try_from(units).unwrap_or(u32::MAX >> 1)
+    }
+
+    /// Whether `then` is later; moments are less than half of what they wrap at apart.
+    #[inline]
+    pub(crate) fn is_before(self, then: u32) -> bool {
+        (1..=u32::MAX >> 1).contains(&then.wrapping_sub(self.0))
     }
 
     /// How long ago `then` was.
@@ -107,6 +113,9 @@ pub(crate) struct FlowTable {
     pub(crate) worker: WorkerId,
     pub(crate) sweep: age::Sweep,
     limits: FlowLimits,
+    /// The tables of the last turn, and when they were new here.
+    generation: Option<Generation>,
+    pub(crate) changed: Moment,
     /// When each interface's bucket of new sessions is full again.
     rates: Box<[u64]>,
     /// Packets that were given to their flows' owners.
@@ -139,6 +148,8 @@ impl FlowTable {
             worker,
             sweep: age::Sweep::default(),
             limits,
+            generation: None,
+            changed: Moment::default(),
             rates: std::iter::repeat_n(0, limits::VIFS).collect(),
             strays: 0,
             waiting: Waiting::new(
@@ -147,6 +158,19 @@ impl FlowTable {
             ),
             copied: None,
         })
+    }
+
+    /// A turn begins, with these tables.
+    #[inline]
+    pub(crate) fn begin(&mut self, generation: Generation, now: Tick) {
+        if self.generation != Some(generation) {
+            let now = Moment::of(now);
+            // Nothing here is older than the first.
+            self.changed = match self.generation.replace(generation) {
+                None => Moment(now.0.wrapping_sub(1)),
+                Some(_) => now,
+            };
+        }
     }
 
     /// The worker's own flow of a key.

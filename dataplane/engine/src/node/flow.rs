@@ -14,7 +14,7 @@ use crate::flow::key::{self, Keyed};
 use crate::flow::pass::{self, onward};
 use crate::flow::stamp;
 use crate::flow::tcp::Segment;
-use crate::flow::{age, fat, source, undecided};
+use crate::flow::{Moment, age, fat, source, undecided};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::packet::{Addresses, Cast, Marks, Meta, Packet, Protocol};
 
@@ -48,6 +48,9 @@ const UNUSUAL: FlowFlags = FlowFlags::DEAD
     .with(FlowFlags::SPECIAL)
     .with(FlowFlags::MIRRORED)
     .with(FlowFlags::FAT);
+
+/// What must not be set beside `DENIED` where nothing but that matters.
+const DENIED_ALONE: FlowFlags = UNUSUAL.with(FlowFlags::DENIED);
 
 impl Node for Flow {
     const ID: NodeId = NodeId::Flow;
@@ -151,6 +154,15 @@ impl Flow {
         let Some(table) = cx.flows.as_deref() else { return onward(packet) };
         let Some(flow) = table.flow(id) else { return Next::Drop(DropReason::FlowUnusable) };
         let mut state = flow.state();
+        if state.flags().0 & DENIED_ALONE.0 == FlowFlags::DENIED.0
+            && table.changed.is_before(flow.seen())
+            && !table.is_copy()
+        {
+            // Nothing has changed since it was looked at last.
+            flow.count(packet.frame.len() as u64, Moment::of(cx.now).0);
+            packet.meta.flow = Some(id);
+            return Next::Drop(DropReason::FlowActionDrop);
+        }
         let segment = state.flags().contains(FlowFlags::TCP).then(|| Segment::of(packet)).flatten();
         if let Some(segment) = segment
             && segment.opens()
