@@ -122,6 +122,8 @@ fn fetches(from: &Namespace, port: u16) -> bool {
 
 /// The flows to blue-b as the operator sees them: one that passes, one that is denied.
 fn show_flows(site: &Site) -> Result<()> {
+    // A connection is forgotten two seconds after both sides have closed it.
+    ensure!(fetches(site.workload("red-a")?, 80), "a page");
     let list = site.nodes[0].ask("flow", &["-l"])?;
     let records: Vec<&str> = list.split("\n\n").collect();
     let one = |wanted: &str| {
