@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use engine::{ExplainError, FlowLimits, Original, Tick, WorkerId, explain};
+use engine::{ExplainError, FlowLimits, Original, Tick, explain};
 use tables::flow::{Action, Decision, FlowFlags, Sessions};
 use tables::{
     Judge, Key, NhFamily, Object, Op, Owner, Rule, Transport, Verdict, Vif, VifFlags, VifId,
@@ -114,14 +114,9 @@ fn decide(site: &mut Site, sessions: Option<&Arc<Sessions>>, how: usize, which: 
         2 => Action::Forward { answers: None, behind: None },
         _ => Action::Forward { answers, behind: Some(RED) },
     };
-    let owner = sessions.flow(flow.id).and_then(|flow| flow.state().owner());
-    let decision = Decision { action, mirrors: [None; 2], ecmp: Some(1) };
-    if sessions.decide(flow.id, &decision).is_ok()
-        && action != Action::Hold
-        && let Some(owner) = owner
-    {
-        site.engine.release(WorkerId(owner), flow.id).expect("the worker listens");
-    }
+    let decision = Decision { ecmp: Some(1), ..policy::decision(action) };
+    // It may be refused.
+    let _ = policy::decide(site, sessions, flow.id, &decision);
     site.exchange(&[]);
     let waiting =
         policy::flows(sessions).iter().filter(|flow| flow.flags.contains(FlowFlags::HELD)).count();

@@ -25,8 +25,6 @@ use crate::worker::Tick;
 const TIMEOUT: u64 = 2_000_000_000;
 const SETS: usize = 256;
 const WAYS: usize = 4;
-/// Of the frames in the pool, all workers together hold at most one in so many.
-const SHARE: usize = 8;
 
 /// What names a datagram: its VRF, addresses as its sender wrote them, identification, and for IPv4 the protocol
 /// (RFC 791, RFC 8200 section 4.5).
@@ -86,11 +84,10 @@ impl Assembler {
 
     /// Empty. `frames` are there for `workers`.
     pub(crate) fn new(seed: Seed, frames: usize, workers: usize) -> Assembler {
-        let limit = (frames / SHARE / workers.max(1)).min(Assembler::MOST);
         Assembler {
             seed,
             entries: std::iter::repeat_n([None; WAYS], SETS).collect(),
-            waiting: Waiting::new(limit, TIMEOUT),
+            waiting: Waiting::new(Assembler::MOST, frames, workers, TIMEOUT),
         }
     }
 

@@ -137,12 +137,15 @@ pub(crate) struct Waiting<K> {
     due: Tick,
 }
 
+/// Of the frames in the pool, those that wait on all workers together are at most one in so many.
+const SHARE: usize = 8;
 /// Lists of packets that wait.
 pub(crate) const BUCKETS: usize = 256;
 
 impl<K: PartialEq> Waiting<K> {
-    /// Room for so many, for so many nanoseconds.
-    pub(crate) fn new(limit: usize, timeout: u64) -> Waiting<K> {
+    /// Room for `most`, or a share of a worker's `frames` if that is less, for so many nanoseconds.
+    pub(crate) fn new(most: usize, frames: usize, workers: usize, timeout: u64) -> Waiting<K> {
+        let limit = (frames / SHARE / workers.max(1)).min(most);
         let mut waiting = Waiting {
             places: std::iter::repeat_with(|| Place { held: None, next: NONE })
                 .take(limit)

@@ -5,9 +5,9 @@ mod site;
 
 use site::policy::*;
 use site::*;
-use tables::flow::{Action, Decision, FlowFlags, Sessions, Undecidable};
+use tables::flow::{Action, FlowFlags, Sessions, Undecidable};
 use tables::*;
-use wire::{Mac, protocol};
+use wire::protocol;
 
 fn dns() -> FatFlowRule {
     FatFlowRule { protocol: protocol::UDP, port: 53, ignore: None, source: None, destination: None }
@@ -190,25 +190,20 @@ fn echoes_share_and_errors_about_fat_flows_pass() {
         assert_eq!(site.send(VIF3, &[ping(MAC3, 3, 9)]).on(FABRIC).len(), 1);
         site.send(VIF3, &questions(9, 53)[..1]);
         assert_eq!(flows(sessions).len(), 4);
-        // A router tells of the question.
+        // A router tells of the question; about what nobody knows, rules decide.
         let mut quoted = udp(MAC3, 3, 9, (2000, 53), b"?")[14..].to_vec();
         quoted.truncate(28);
-        let mut error = Vec::new();
-        etherparse::PacketBuilder::ethernet2(MAC9.0, Mac::GATEWAY.0)
-            .ipv4(tenant(9).octets(), tenant(3).octets(), 64)
-            .icmpv4_raw(3, 1, [0; 4])
-            .write(&mut error, &quoted)
-            .unwrap();
-        site.through(FABRIC, &mpls_over_udp(20, 64, &error[14..]), VIF3);
-        // About what nobody knows, rules decide.
+        let about = |quoted: &[u8]| {
+            let mut error = Vec::new();
+            etherparse::PacketBuilder::ipv4(tenant(9).octets(), tenant(3).octets(), 64)
+                .icmpv4_raw(3, 1, [0; 4])
+                .write(&mut error, quoted)
+                .unwrap();
+            mpls_over_udp(20, 64, &error)
+        };
+        site.through(FABRIC, &about(&quoted), VIF3);
         quoted[22..24].copy_from_slice(&54_u16.to_be_bytes());
-        let mut error = Vec::new();
-        etherparse::PacketBuilder::ethernet2(MAC9.0, Mac::GATEWAY.0)
-            .ipv4(tenant(9).octets(), tenant(3).octets(), 64)
-            .icmpv4_raw(3, 1, [0; 4])
-            .write(&mut error, &quoted)
-            .unwrap();
-        let outcome = site.send(FABRIC, &[mpls_over_udp(20, 64, &error[14..])]);
+        let outcome = site.send(FABRIC, &[about(&quoted)]);
         outcome.expect_drops(&[(DropReason::FlowActionDrop, 1)]);
     });
 }
@@ -221,16 +216,12 @@ fn an_agent_decides_about_a_fat_flow_once() {
         let outcome = site.send(VIF3, &questions(9, 53)[..3]);
         assert_eq!(outcome.on(PKT0).len(), 1);
         let [flow] = flows(sessions)[..] else { panic!("one flow") };
-        let action = Action::Forward { answers: None, behind: None };
-        let decision = Decision { action, mirrors: [None; 2], ecmp: None };
-        sessions.decide(flow.id, &decision).unwrap();
-        let owner = sessions.flow(flow.id).unwrap().state().owner().unwrap();
         // Whom it is shared by cannot be translated.
         let others = flow.key.reversed(NhId(99));
-        let action = Action::Forward { answers: Some(others), behind: None };
-        let translated = sessions.decide(flow.id, &Decision { action, ..decision });
-        assert_eq!(translated, Err(Undecidable::Answered));
-        site.engine.release(engine::WorkerId(owner), flow.id).unwrap();
+        let named = decision(Action::Forward { answers: Some(others), behind: None });
+        let refused = decide(site, sessions, flow.id, &named);
+        assert_eq!(refused, Err(Undecidable::Answered));
+        decide(site, sessions, flow.id, &decision(PASS)).unwrap();
         assert_eq!(site.send(VIF3, &questions(9, 53)[3..]).on(FABRIC).len(), 40);
         let answers: Vec<_> = (2000..2040).map(|port| answer(9, (53, port))).collect();
         assert_eq!(site.send(FABRIC, &answers).on(VIF3).len(), 40);

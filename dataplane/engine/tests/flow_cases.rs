@@ -9,7 +9,7 @@ use engine::{FlowLimits, Rate};
 use etherparse::PacketBuilder;
 use site::policy::*;
 use site::*;
-use tables::flow::{Action, Decision, FlowFlags, FlowId, Sessions, TcpFlags};
+use tables::flow::{Decision, FlowFlags, FlowId, Sessions, TcpFlags};
 use tables::*;
 use wire::{Mac, protocol};
 
@@ -570,9 +570,8 @@ fn point_11_an_agent_does_not_move_a_flow_that_has_chosen_its_member() {
         let far = site.through(VIF3, &packet, FABRIC)[33];
         let id = flows(sessions)[0].id;
         let chosen = sessions.flow(id).unwrap().state().ecmp().unwrap();
-        let action = Action::Forward { answers: None, behind: None };
-        let decision = Decision { action, mirrors: [None; 2], ecmp: Some(1 - chosen) };
-        sessions.decide(id, &decision).unwrap();
+        let other = Decision { ecmp: Some(1 - chosen), ..decision(PASS) };
+        decide(site, sessions, id, &other).unwrap();
         assert_eq!(site.through(VIF3, &packet, FABRIC)[33], far);
         assert_eq!(sessions.flow(id).unwrap().state().ecmp(), Some(chosen));
     });
@@ -590,10 +589,7 @@ fn point_19_a_held_packet_of_an_interface_that_was_replaced_is_dropped() {
             policed(VIF3, judged_by(Judge::Agent)),
             flagged(20, NhFamily::Inet, RED, NhFlags::POLICY, to_workload(VIF3, MAC3)),
         ]);
-        let action = Action::Forward { answers: None, behind: None };
-        sessions.decide(id, &Decision { action, mirrors: [None; 2], ecmp: None }).unwrap();
-        let owner = sessions.flow(id).unwrap().state().owner().unwrap();
-        site.engine.release(engine::WorkerId(owner), id).unwrap();
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         site.exchange(&[]).expect_drops(&[(DropReason::InvalidIf, 1)]);
     });
 }

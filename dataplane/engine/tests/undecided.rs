@@ -7,17 +7,12 @@ mod site;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use engine::WorkerId;
 use etherparse::PacketBuilder;
 use site::policy::*;
 use site::*;
-use tables::flow::{
-    Action, Decision, FlowAddresses, FlowId, FlowKey, HoldLimits, Sessions, Undecidable,
-};
+use tables::flow::{Action, FlowAddresses, FlowId, FlowKey, HoldLimits, Sessions, Undecidable};
 use tables::*;
 use wire::{AgentHeader, Mac, agent_command, protocol};
-
-const PASS: Action = Action::Forward { answers: None, behind: None };
 
 /// The bench with flows, and an agent that decides about those of vif3.
 fn each_undecided(test: impl Fn(&mut Site, &Arc<Sessions>)) {
@@ -63,19 +58,6 @@ fn the_one(outcome: &Outcome) -> Told {
     told.clone()
 }
 
-fn decision(action: Action) -> Decision {
-    Decision { action, mirrors: [None; 2], ecmp: None }
-}
-
-/// The verdict, as vrouterd passes it on.
-fn decide(site: &mut Site, sessions: &Sessions, id: FlowId, action: Action) {
-    let owner = sessions.flow(id).unwrap().state().owner().unwrap();
-    sessions.decide(id, &decision(action)).unwrap();
-    if action != Action::Hold {
-        site.engine.release(WorkerId(owner), id).unwrap();
-    }
-}
-
 fn numbered(from: u8, to: u8, ports: (u16, u16), count: u8) -> Vec<Vec<u8>> {
     let mac = if from == 3 { MAC3 } else { MAC4 };
     (0..count).map(|number| udp(mac, from, to, ports, &[number; 8])).collect()
@@ -112,7 +94,7 @@ fn h23_what_waited_arrives_once_and_before_what_came_later() {
     each_undecided(|site, sessions| {
         let far = numbered(3, 9, (1000, 53), 4);
         let id = the_one(&site.send(VIF3, &far[..3])).id;
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         // The verdict and the next packet are there in the same turn.
         let outcome = site.send(VIF3, &far[3..]);
         outcome.expect_drops(&[]);
@@ -123,7 +105,7 @@ fn h23_what_waited_arrives_once_and_before_what_came_later() {
         // To a workload of this node, and answers from it.
         let near = numbered(3, 4, (1000, 53), 2);
         let id = the_one(&site.send(VIF3, &near[..1])).id;
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         assert_eq!(order(site.send(VIF3, &near[1..]).on(VIF4)), [0, 1]);
         let answer = udp(MAC4, 4, 3, (53, 1000), &[9]);
         let outcome = site.send(VIF4, &[answer]);
@@ -136,7 +118,7 @@ fn h23_without_a_further_packet_what_waited_leaves_at_once() {
     each_undecided(|site, sessions| {
         let from_far = mpls_over_udp(20, 64, &udp(MAC9, 9, 3, (7, 8), b"x")[14..]);
         let id = the_one(&site.send(FABRIC, &[from_far])).id;
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         let outcome = site.exchange(&[]);
         assert_eq!((outcome.on(VIF3).len(), outcome.on(PKT0).len()), (1, 0));
     });
@@ -147,7 +129,7 @@ fn h23_what_waited_goes_by_the_tables_as_they_are_with_the_verdict() {
     each_undecided(|site, sessions| {
         let id = the_one(&site.send(VIF3, &numbered(3, 9, (1000, 53), 1))).id;
         site.put([route(RED, "10.10.1.9/32", 40, Some(777))]);
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         let outcome = site.exchange(&[]);
         let sent = &outcome.on(FABRIC)[0];
         assert_eq!(u32::from_be_bytes(sent[42..46].try_into().unwrap()) >> 12, 777);
@@ -155,7 +137,7 @@ fn h23_what_waited_goes_by_the_tables_as_they_are_with_the_verdict() {
         let from_far = mpls_over_udp(20, 64, &udp(MAC9, 9, 3, (7, 8), b"x")[14..]);
         let id = the_one(&site.send(FABRIC, &[from_far])).id;
         site.put([label(20, 21)]);
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         let outcome = site.exchange(&[]);
         assert_eq!((outcome.on(VIF3).len(), outcome.on(VIF4).len()), (0, 1));
     });
@@ -184,7 +166,7 @@ fn h23_a_syn_to_a_floating_ip_waits_and_is_translated() {
         add_floating_ip(site, policed(VIF3, judged_by(Judge::Agent)));
         let opening = mpls_over_udp(20, 64, &syn(MAC9, outside(), floating_ip())[14..]);
         let id = the_one(&site.send(FABRIC, &[opening])).id;
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         let outcome = site.exchange(&[]);
         assert_eq!(ends(&outcome.on(VIF3)[0][14..]), (outside(), tenant(3)));
         // The other way out, with answers that the agent names.
@@ -194,7 +176,7 @@ fn h23_a_syn_to_a_floating_ip_waits_and_is_translated() {
         let answers =
             FlowKey { scope: NhId(20), protocol: protocol::TCP, ports: 80 << 16 | 1000, addresses };
         let named = Action::Forward { answers: Some(answers), behind: Some(WORLD) };
-        decide(site, sessions, id, named);
+        decide(site, sessions, id, &decision(named)).unwrap();
         let outcome = site.exchange(&[]);
         assert_eq!(ends(&outcome.on(FABRIC)[0][46..]), (Ipv4Addr::new(192, 0, 2, 77), outside()));
         let answer =
@@ -238,16 +220,16 @@ fn a_verdict_of_drop_ends_what_waited_and_both_directions() {
     each_undecided(|site, sessions| {
         let packets = numbered(3, 9, (1000, 53), 2);
         let id = the_one(&site.send(VIF3, &packets)).id;
-        decide(site, sessions, id, Action::Drop(0x17));
+        decide(site, sessions, id, &decision(Action::Drop(0x17))).unwrap();
         site.exchange(&[]).expect_drops(&[(DropReason::FlowActionDrop, 2)]);
         site.send(VIF3, &packets).expect_drops(&[(DropReason::FlowActionDrop, 2)]);
         assert_eq!(sessions.session(id).unwrap().reason(), 0x17);
         // The agent thinks again, and again.
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         assert_eq!(site.send(VIF3, &packets).on(FABRIC).len(), 2);
         let answer = mpls_over_udp(20, 64, &udp(MAC9, 9, 3, (53, 1000), b"!")[14..]);
         site.through(FABRIC, &answer, VIF3);
-        decide(site, sessions, id, Action::Drop(0x18));
+        decide(site, sessions, id, &decision(Action::Drop(0x18))).unwrap();
         site.send(VIF3, &packets).expect_drops(&[(DropReason::FlowActionDrop, 2)]);
         site.send(FABRIC, &[answer]).expect_drops(&[(DropReason::FlowActionDrop, 1)]);
     });
@@ -258,14 +240,14 @@ fn a_flow_that_is_made_to_wait_again_is_told_of_as_that() {
     each_undecided(|site, sessions| {
         let packets = numbered(3, 9, (1000, 53), 3);
         let id = the_one(&site.send(VIF3, &packets[..1])).id;
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         assert_eq!(site.exchange(&[]).on(FABRIC).len(), 1);
-        decide(site, sessions, id, Action::Hold);
+        decide(site, sessions, id, &decision(Action::Hold)).unwrap();
         let outcome = site.send(VIF3, &packets[1..]);
         let told = the_one(&outcome);
         assert_eq!((told.command, told.id), (agent_command::FLOW_ACTION_HOLD, id));
         assert_eq!(outcome.on(FABRIC).len(), 0);
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         assert_eq!(order(site.exchange(&[]).on(FABRIC)), [1, 2]);
         assert_eq!(sessions.undecided().flows(), 0);
     });
@@ -278,7 +260,7 @@ fn verdicts_that_cannot_be_are_refused_and_change_nothing() {
         let second = the_one(&site.send(VIF3, &numbered(3, 9, (1001, 53), 1))).id;
         let key = sessions.flow(first).unwrap().key();
         let answers = |answers| Action::Forward { answers: Some(answers), behind: None };
-        decide(site, sessions, first, PASS);
+        decide(site, sessions, first, &decision(PASS)).unwrap();
         site.exchange(&[]);
         // The answers of the first are taken.
         let taken = decision(answers(key.reversed(key.scope)));
@@ -288,7 +270,7 @@ fn verdicts_that_cannot_be_are_refused_and_change_nothing() {
         let other = FlowKey { ports: 1, ..key.reversed(key.scope) };
         assert_eq!(sessions.decide(first, &decision(answers(other))), Err(Undecidable::Answered));
         assert_eq!(site.send(VIF3, &numbered(3, 9, (1000, 53), 1)).on(FABRIC).len(), 1);
-        decide(site, sessions, second, PASS);
+        decide(site, sessions, second, &decision(PASS)).unwrap();
         assert_eq!(site.exchange(&[]).on(FABRIC).len(), 1);
         let nobody = FlowId::new(900).unwrap();
         assert_eq!(sessions.decide(nobody, &decision(PASS)), Err(Undecidable::Gone));
@@ -310,7 +292,7 @@ fn what_others_decide_stays_theirs() {
     each_undecided(|site, sessions| {
         let packets = numbered(3, 9, (1000, 53), 1);
         let id = the_one(&site.send(VIF3, &packets)).id;
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         site.exchange(&[]);
         // Rules that deny all: not the agent's concern.
         site.put([rule_set(NETWORK, vec![rule(0xd, Verdict::Deny)])]);
@@ -331,7 +313,7 @@ fn h24_undecided_flows_are_bounded_counted_and_end() {
         // An established flow of the flooder's.
         let steady = numbered(3, 9, (9, 9), 1);
         let id = the_one(&site.send(VIF3, &steady)).id;
-        decide(site, sessions, id, PASS);
+        decide(site, sessions, id, &decision(PASS)).unwrap();
         site.exchange(&[]);
         let scan: Vec<_> = (1000..1200).map(|port| udp(MAC3, 3, 9, (port, 53), b"scan")).collect();
         let outcome = site.send(VIF3, &scan);
@@ -340,11 +322,11 @@ fn h24_undecided_flows_are_bounded_counted_and_end() {
         assert_eq!(site.send(VIF3, &steady).on(FABRIC).len(), 1, "it goes on");
         // Others find room.
         let other = the_one(&site.send(VIF4, &numbered(4, 9, (1, 1), 1))).id;
-        decide(site, sessions, other, PASS);
+        decide(site, sessions, other, &decision(PASS)).unwrap();
         assert_eq!(site.exchange(&[]).on(FABRIC).len(), 1);
         // Verdicts make room.
         let verdicts = told(&outcome);
-        decide(site, sessions, verdicts[0].id, PASS);
+        decide(site, sessions, verdicts[0].id, &decision(PASS)).unwrap();
         assert_eq!(site.exchange(&[]).on(FABRIC).len(), 1);
         assert_eq!(told(&site.send(VIF3, &scan[100..110])).len(), 1);
         // Without a verdict they end, and what waited with them.

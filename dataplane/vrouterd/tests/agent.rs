@@ -13,7 +13,7 @@ use std::time::Duration;
 use api::{Backend, DropScope, Lookup, PortState, Rows};
 use support::lab::{self, ip};
 use support::model::{self, Tunnel};
-use support::pair::{Pair, port_state};
+use support::pair::{Pair, port_state, wait_for_port};
 use support::{privileged, traffic, wait_for};
 use tables::DropReason;
 use wire::{AgentHeader, Ethernet, Icmp, Ipv4, Mac, agent_command, checksum, ethertype};
@@ -28,10 +28,7 @@ fn start(workers: &str) -> Option<Pair> {
     let pair = Pair::start(Tunnel::MplsOverUdp, &["--workers", workers]);
     let mut client = pair.a.daemon().client();
     client.apply(model::agent(SERVICE)).unwrap();
-    wait_for("pkt0 is open", Duration::from_secs(10), || {
-        (port_state(&mut client, model::AGENT) == PortState::Up).then_some(())
-    });
-    client.barrier().unwrap();
+    wait_for_port(&mut client, model::AGENT);
     let neighbour = Mac::GATEWAY.to_string();
     let service = SERVICE.to_string();
     ip(&[

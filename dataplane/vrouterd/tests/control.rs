@@ -18,10 +18,15 @@ use support::{privileged, wait_for};
 use tables::{Key, NhId, Object, Op, Route, RouteFlags, VifId, VrfId};
 use wire::Mac;
 
-/// A daemon in an empty namespace.
-fn daemon(lab: &mut Lab) -> Daemon {
+/// A daemon in an empty namespace, which ends before that; `None` where it may not be.
+fn start() -> Option<(Lab, Daemon)> {
+    if !privileged() {
+        return None;
+    }
+    let mut lab = Lab::new();
     let namespace = lab.namespace("a");
-    Daemon::start(&namespace, &lab.directory("sockets"), &[])
+    let daemon = Daemon::start(&namespace, &lab.directory("sockets"), &[]);
+    Some((lab, daemon))
 }
 
 fn side(last: u8) -> Side {
@@ -73,11 +78,7 @@ fn hello(versions: VersionRange) -> Request {
 
 #[test]
 fn point_17_a_prefix_that_is_only_covered_is_got_by_its_longest_match() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((_lab, daemon)) = start() else { return };
     let mut client = daemon.client();
     client.apply(program()).unwrap();
     let route = |prefix: &str, next_hop| {
@@ -105,11 +106,7 @@ fn point_17_a_prefix_that_is_only_covered_is_got_by_its_longest_match() {
 
 #[test]
 fn what_is_applied_is_dumped() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((_lab, daemon)) = start() else { return };
     let mut client = daemon.client();
     let applied = client.apply(program()).unwrap();
     assert!(client.barrier().unwrap() >= applied);
@@ -141,11 +138,7 @@ fn what_is_applied_is_dumped() {
 
 #[test]
 fn a_transaction_is_made_all_or_not_at_all() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((_lab, daemon)) = start() else { return };
     let mut client = daemon.client();
     let mut ops = program();
     ops.push(Op::Delete(Key::NextHop(NhId(12))));
@@ -158,11 +151,7 @@ fn a_transaction_is_made_all_or_not_at_all() {
 
 #[test]
 fn an_epoch_sweeps_what_was_not_put_again() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((_lab, daemon)) = start() else { return };
     let mut client = daemon.client();
     client.apply(program()).unwrap();
     let epoch = client.begin_epoch().unwrap();
@@ -177,11 +166,7 @@ fn an_epoch_sweeps_what_was_not_put_again() {
 
 #[test]
 fn a_sweep_keeps_what_another_connected_client_put_in_its_epoch() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((_lab, daemon)) = start() else { return };
     let mut first = daemon.client();
     first.begin_epoch().unwrap();
     first.apply(program()).unwrap();
@@ -210,11 +195,7 @@ fn a_sweep_keeps_what_another_connected_client_put_in_its_epoch() {
 
 #[test]
 fn garbage_closes_only_the_client_that_sent_it() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((lab, daemon)) = start() else { return };
     let directory = lab.directory("sockets");
     let mut good = daemon.client();
 
@@ -241,11 +222,7 @@ fn garbage_closes_only_the_client_that_sent_it() {
 
 #[test]
 fn an_unknown_request_is_refused_and_the_connection_goes_on() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let _daemon = daemon(&mut lab);
+    let Some((lab, _daemon)) = start() else { return };
     let mut stream = connect(&lab.directory("sockets"));
     assert!(matches!(say(&mut stream, &hello(VERSIONS)), Reply::Hello(_)));
     stream.write_all(&[3, 0, 0, 0, 0xff, 0xff, 0x03]).unwrap();
@@ -256,11 +233,7 @@ fn an_unknown_request_is_refused_and_the_connection_goes_on() {
 
 #[test]
 fn versions_without_overlap_are_refused_by_name() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let _daemon = daemon(&mut lab);
+    let Some((lab, _daemon)) = start() else { return };
     let mut stream = connect(&lab.directory("sockets"));
     let reply = say(&mut stream, &hello(VersionRange { min: 900, max: 901 }));
     let Reply::Error(refusal) = reply else { panic!("{reply:?}") };
@@ -270,11 +243,7 @@ fn versions_without_overlap_are_refused_by_name() {
 
 #[test]
 fn a_client_that_does_not_read_is_dropped_and_blocks_nobody() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((lab, daemon)) = start() else { return };
     let mut good = daemon.client();
     good.apply(program()).unwrap();
     let mut deaf = connect(&lab.directory("sockets"));
@@ -295,11 +264,7 @@ fn a_client_that_does_not_read_is_dropped_and_blocks_nobody() {
 
 #[test]
 fn many_clients_are_served_at_once() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((_lab, daemon)) = start() else { return };
     let mut clients: Vec<_> = (0..32).map(|_| daemon.client()).collect();
     for client in &mut clients {
         assert!(client.barrier().is_ok());
@@ -308,11 +273,7 @@ fn many_clients_are_served_at_once() {
 
 #[test]
 fn clients_that_only_sit_there_give_way_and_the_one_that_programs_does_not() {
-    if !privileged() {
-        return;
-    }
-    let mut lab = Lab::new();
-    let daemon = daemon(&mut lab);
+    let Some((lab, daemon)) = start() else { return };
     let mut agent = daemon.client();
     agent.apply(program()).unwrap();
     let silent: Vec<_> = (0..150).map(|_| connect(&lab.directory("sockets"))).collect();

@@ -5,30 +5,17 @@ mod support;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use api::{DropScope, PortState};
-use support::lab::{self, ip};
+use api::DropScope;
+use support::lab::ip;
 use support::model::{self, Tunnel};
-use support::pair::{Pair, port_state};
+use support::pair::{Pair, SECOND_ADDRESS, SECOND_MAC};
 use support::{privileged, traffic, wait_for};
 use tables::{DropReason, VifId};
 use wire::Mac;
 
-const MAC: Mac = Mac([2, 0, 0, 0, 9, 9]);
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 9);
-
 /// Gives node `a` a second workload; returns its namespace.
 fn second_workload(pair: &mut Pair) -> String {
-    let workload = pair.namespace("tc");
-    lab::veth((&pair.a.namespace, "port2"), (&workload, "eth0"), 1);
-    ip(&["-n", &workload, "link", "set", "eth0", "address", &MAC.to_string(), "up"]);
-    ip(&["-n", &workload, "addr", "add", &format!("{ADDRESS}/24"), "dev", "eth0"]);
-    let mut client = pair.a.daemon().client();
-    client.apply(model::second("port2", MAC, ADDRESS)).unwrap();
-    wait_for("the second port is open", Duration::from_secs(10), || {
-        (port_state(&mut client, model::SECOND) == PortState::Up).then_some(())
-    });
-    client.barrier().unwrap();
-    workload
+    pair.second_workload(model::second("port2", SECOND_MAC, SECOND_ADDRESS))
 }
 
 fn storm(pair: &Pair, vif: VifId) -> u64 {

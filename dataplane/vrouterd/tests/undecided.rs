@@ -10,16 +10,12 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use api::{
-    Client, ClientError, DropScope, ErrorCode, FlowAction, FlowEnds, FlowVerdict, PortState,
-    Request,
-};
-use support::lab::{self, ip};
+use api::{Client, ClientError, DropScope, ErrorCode, FlowAction, FlowEnds, FlowVerdict, Request};
 use support::model::{self, Tunnel};
-use support::pair::{Pair, port_state};
+use support::pair::{Pair, SECOND_ADDRESS, SECOND_MAC, wait_for_port};
 use support::{privileged, traffic, wait_for};
 use tables::{DropReason, LabelEntry, NhId, Object, Op};
-use wire::{AgentHeader, Ethernet, Ipv4, Label, Mac, agent_command, protocol};
+use wire::{AgentHeader, Ethernet, Ipv4, Label, agent_command, protocol};
 
 const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 200);
 /// Outer Ethernet, IP, UDP and label, of what a tunnel brought.
@@ -116,10 +112,7 @@ fn start(workers: &str) -> Option<Pair> {
     client.apply(model::agent(SERVICE)).unwrap();
     let (a, b) = (&pair.a.side, &pair.b.side);
     client.apply(model::undecided(model::program(a, b, Tunnel::MplsOverUdp))).unwrap();
-    wait_for("pkt0 is open", Duration::from_secs(10), || {
-        (port_state(&mut client, model::AGENT) == PortState::Up).then_some(())
-    });
-    client.barrier().unwrap();
+    wait_for_port(&mut client, model::AGENT);
     Some(pair)
 }
 
@@ -201,26 +194,14 @@ fn verdicts_are_checked_against_the_flow_they_name() {
     assert_eq!(dropped(&mut pair.a.daemon().client(), DropReason::NewFlows), 1);
 }
 
-const MAC: Mac = Mac([2, 0, 0, 0, 9, 9]);
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 9);
 const LABEL: u32 = 177;
 
 /// A second workload whose flows the agent decides about too.
 fn second_workload(pair: &mut Pair) -> String {
-    let workload = pair.namespace("tc");
-    lab::veth((&pair.a.namespace, "port2"), (&workload, "eth0"), 1);
-    ip(&["-n", &workload, "link", "set", "eth0", "address", &MAC.to_string(), "up"]);
-    ip(&["-n", &workload, "addr", "add", &format!("{ADDRESS}/24"), "dev", "eth0"]);
-    let mut client = pair.a.daemon().client();
-    client.apply(model::undecided(model::second("port2", MAC, ADDRESS))).unwrap();
+    let mut ops = model::undecided(model::second("port2", SECOND_MAC, SECOND_ADDRESS));
     let label = Label::try_from(LABEL).unwrap();
-    let label = Object::Label(LabelEntry { label, next_hop: model::TO_SECOND });
-    client.apply(vec![Op::Put(label)]).unwrap();
-    wait_for("the second port is open", Duration::from_secs(10), || {
-        (port_state(&mut client, model::SECOND) == PortState::Up).then_some(())
-    });
-    client.barrier().unwrap();
-    workload
+    ops.push(Op::Put(Object::Label(LabelEntry { label, next_hop: model::TO_SECOND })));
+    pair.second_workload(ops)
 }
 
 #[test]
@@ -231,7 +212,7 @@ fn h24_a_scan_leaves_others_their_connections_and_the_table_bounded() {
     let Some(mut pair) = start("1") else { return };
     let workload = second_workload(&mut pair);
     let mut far = pair.b.daemon().client();
-    far.apply(model::beyond(ADDRESS, LABEL)).unwrap();
+    far.apply(model::beyond(SECOND_ADDRESS, LABEL)).unwrap();
     far.barrier().unwrap();
     let mut client = pair.a.daemon().client();
     let agent = Agent::start(&pair, Duration::from_millis(1));

@@ -531,7 +531,6 @@ impl Sessions {
                 for flow in [flow, other] {
                     flow.clear(FlowFlags::DENIED);
                     flow.assign(FlowFlags::NAT, nat.0 != 0);
-                    flow.assign(FlowFlags::MIRRORED, decision.mirrors.iter().any(Option::is_some));
                 }
                 if flow.state().ecmp().is_none() {
                     flow.set_ecmp(decision.ecmp);
@@ -540,6 +539,7 @@ impl Sessions {
         }
         let rules = session.rules();
         session.set_judgement(vrfs, reason, decision.mirrors, rules);
+        self.set_mirrors(id, decision.mirrors);
         let moves = if vrfs.0 == vrfs.1 { 0 } else { SessionFlags::TRANSLATED.0 };
         let kept = SessionFlags(0xff).with(SessionFlags::TRANSLATED);
         let set = SessionFlags(u32::from(nat.0) | moves).with(SessionFlags::DECIDED);
@@ -568,10 +568,8 @@ impl Sessions {
         let now = session.created();
         other.fill(&packed, kind.with(FlowFlags::ALIVE), state.generation(), flow.ends(), now);
         vacant.insert(id.other().index());
-        for count in [self.vifs.get(vif.index()), self.vrfs.get(vrf.index())].into_iter().flatten()
-        {
-            count.fetch_add(1, Relaxed);
-        }
+        // Without limits there is nothing to refuse: the session has its place.
+        self.charge(&Quota { vif: (vif, None), vrf: (vrf, None) }, 1);
         session.change_flags(SessionFlags::ONE_SIDED, SessionFlags::default());
         // It may have ended meanwhile, without this direction.
         if session.has_ended() {

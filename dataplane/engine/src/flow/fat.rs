@@ -5,11 +5,11 @@
 //! ports, in the direction in which the session began. So it keeps nothing that depends on an address, and whoever gets a
 //! packet of it deals with it: it is counted by atomic additions, and has an owner for its end alone.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use tables::flow::{FlowAddresses, FlowFlags, FlowId, FlowKey};
 use tables::{Aggregate, DropReason, FatFlowIgnore, FatFlowRule, FibVif, FlowSettings, Verdict};
-use wire::protocol;
+use wire::{Prefix, protocol};
 
 use super::first::{self, Outcome};
 use super::{Moment, pass, plan, undecided};
@@ -96,15 +96,14 @@ fn addresses(rule: &FatFlowRule, key: &FlowKey) -> Option<FlowAddresses> {
     )
 }
 
+/// Without the bits past a length; a longer one than there are leaves all.
 fn masked(address: IpAddr, length: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length.into())).unwrap_or(0);
-            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+            Prefix::new(address, length).map_or(address, |prefix| prefix.address()).into()
         }
         IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length.into())).unwrap_or(0);
-            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            Prefix::new(address, length).map_or(address, |prefix| prefix.address()).into()
         }
     }
 }
@@ -169,7 +168,7 @@ pub(crate) fn pass(cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId, raw: &F
     if judged.verdict == Verdict::Deny || state.flags().contains(FlowFlags::DENIED) {
         return Next::Drop(DropReason::FlowActionDrop);
     }
-    if judged.mirrors.iter().any(Option::is_some) {
+    if plan::is_mirrored(&judged) {
         mirror::of_session(cx, packet, judged.mirrors);
     }
     pass::onward(packet)

@@ -72,8 +72,8 @@ pub(crate) fn fat(
         return begin(cx, packet, &packed, Some(plan)).unwrap_or_else(drop);
     };
     // What is translated cannot share a flow (control-plane.md section 4: fat flow and NAT conflict).
-    let translated = plan.flags.nat().0 != 0;
-    if !plan.is_agents() && (translated || plan.judgement.verdict == Verdict::Deny) {
+    let denied = plan.judgement.verdict == Verdict::Deny;
+    if !plan.is_agents() && (plan.translates() || denied) {
         return drop(DropReason::FlowActionDrop);
     }
     let flags = plan.flags.with(SessionFlags::FAT);
@@ -250,7 +250,7 @@ fn new_session(plan: &Plan, now: Moment) -> NewSession {
     } else if plan.forward.protocol == protocol::TCP {
         flags = flags.with(FlowFlags::TCP);
     }
-    if plan.flags.0 & 0xff != 0 {
+    if plan.translates() {
         flags = flags.with(FlowFlags::NAT);
     }
     if plan.flags.contains(SessionFlags::TTL) {

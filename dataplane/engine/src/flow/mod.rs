@@ -152,10 +152,7 @@ impl FlowTable {
             changed: Moment::default(),
             rates: std::iter::repeat_n(0, limits::VIFS).collect(),
             strays: 0,
-            waiting: Waiting::new(
-                (frames / undecided::SHARE / workers.max(1)).min(undecided::WAITING),
-                undecided::TIMEOUT,
-            ),
+            waiting: Waiting::new(undecided::WAITING, frames, workers, undecided::TIMEOUT),
             copied: None,
         })
     }

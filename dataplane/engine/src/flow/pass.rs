@@ -293,15 +293,9 @@ fn steer(cx: &Cx<'_>, packet: &Packet<'_>, id: FlowId, from: NhId) {
     let Some((other, chosen)) = other.and_then(|other| Some((other, other.state().ecmp()?))) else {
         return;
     };
-    let origin = source::origin(packet.meta);
-    let leads_back = |position: u8| {
-        let member = group.member(position);
-        member.is_some_and(|member| source::is_from(cx.fib, member.next_hop, origin))
-    };
-    if !leads_back(chosen)
-        && let Some(position) = group.active.iter().copied().find(|at| leads_back(*at))
-    {
-        other.set_ecmp(Some(position));
+    let from = source::member_from(cx.fib, group, source::origin(packet.meta), Some(chosen));
+    if from.is_some_and(|from| from != chosen) {
+        other.set_ecmp(from);
     }
 }
 

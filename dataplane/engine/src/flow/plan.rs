@@ -35,6 +35,11 @@ impl Plan {
         self.flags.contains(SessionFlags::AGENT)
     }
 
+    /// Whether its packets are translated.
+    pub(super) fn translates(&self) -> bool {
+        self.flags.nat().0 != 0
+    }
+
     pub(super) fn ends(&self) -> Ends {
         Ends::of(self.vrfs, &self.forward, &self.reverse)
     }
@@ -71,7 +76,7 @@ pub(crate) fn judge_for_itself(
     if plan.is_agents() {
         return Ok(Some(passing(RuleId::NOT_EVALUATED)));
     }
-    if plan.flags.nat().0 != 0 {
+    if plan.translates() {
         return Err(DropReason::FlowActionDrop);
     }
     let plan = if is_forward { plan } else { plan.turned() };
@@ -93,8 +98,8 @@ pub(super) fn plan(
         return Ok(Some(plan));
     }
     plan.judgement = plan.judged(cx);
-    let translates = plan.flags.nat().0 != 0;
-    if plan.judgement.verdict == Verdict::Deny && !translates && is_mid_stream(packet, key) {
+    let denied = plan.judgement.verdict == Verdict::Deny;
+    if denied && !plan.translates() && is_mid_stream(packet, key) {
         // Who began it is not known: that may have been the other end.
         let turned = plan.turned();
         let judgement = turned.judged(cx);

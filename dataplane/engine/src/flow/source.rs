@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use tables::{Fib, FibNextHop, NhId, VrfId};
+use tables::{EcmpGroup, Fib, FibNextHop, NhId, VrfId};
 
 use super::stamp::route;
 use crate::packet::{Meta, Outer};
@@ -63,8 +63,22 @@ fn comes_from(fib: &Fib, next_hop: NhId, meta: &Meta) -> bool {
     }
 }
 
+/// The position of the member of a group that what came from `origin` came from; of several, `chosen` if it is one.
+pub(crate) fn member_from(
+    fib: &Fib,
+    group: &EcmpGroup,
+    origin: u32,
+    chosen: Option<u8>,
+) -> Option<u8> {
+    let leads_back = |position: &u8| {
+        let member = group.member(*position);
+        member.is_some_and(|member| is_from(fib, member.next_hop, origin))
+    };
+    chosen.into_iter().chain(group.active.iter().copied()).find(leads_back)
+}
+
 /// Whether what came from `origin` came from where a next hop leads.
-pub(crate) fn is_from(fib: &Fib, next_hop: NhId, origin: u32) -> bool {
+fn is_from(fib: &Fib, next_hop: NhId, origin: u32) -> bool {
     match fib.next_hop(next_hop) {
         FibNextHop::Encap { vif, .. } => u32::from(vif.0) == origin,
         hop => hop.tunnel().is_some_and(|tunnel| match tunnel.destination() {

@@ -9,9 +9,8 @@ use crate::packet::{Packet, Trap};
 
 /// Packets of a flow that wait at most.
 pub(crate) const HELD_PACKETS: usize = 3;
-/// Packets of all flows that wait on a worker at most, and one in so many of the pool's frames if that is less.
+/// Packets of all flows that wait on a worker at most.
 pub(crate) const WAITING: usize = 1024;
-pub(crate) const SHARE: usize = 8;
 /// Seconds an agent has for its verdict.
 pub(crate) const PATIENCE: u32 = 5;
 /// The same in nanoseconds, for packets.

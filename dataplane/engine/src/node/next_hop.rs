@@ -422,12 +422,7 @@ fn of_flow(cx: &Cx<'_>, id: FlowId, group: &EcmpGroup, hash: u32) -> Option<Memb
     }
     let back = table.flow(id.other()).filter(|other| other.counts().0 != 0).and_then(|other| {
         let (_, origin) = other.stamp();
-        let leads_back = |position: &u8| {
-            group
-                .member(*position)
-                .is_some_and(|member| source::is_from(cx.fib, member.next_hop, origin))
-        };
-        group.active.iter().copied().find(leads_back)
+        source::member_from(cx.fib, group, origin, None)
     });
     let (position, member) = match back {
         Some(position) => (position, group.member(position)?),

@@ -3,8 +3,11 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use engine::{Engine, FlowLimits};
-use tables::flow::{Flow, FlowFlags, FlowId, FlowKey, Session, SessionFlags, Sessions};
+use engine::{Engine, FlowLimits, WorkerId};
+use tables::flow::{
+    Action, Decision, Flow, FlowFlags, FlowId, FlowKey, Session, SessionFlags, Sessions,
+    Undecidable,
+};
 use tables::*;
 use wire::Mac;
 
@@ -156,6 +159,33 @@ pub fn add_deciding_agent(site: &mut Site) {
     site.open(PKT0, 0);
     site.turn_all();
 }
+
+/// What an agent decides about a flow: the session is told, and the worker that has its packets.
+///
+/// # Errors
+/// As [`Sessions::decide`].
+pub fn decide(
+    site: &mut Site,
+    sessions: &Sessions,
+    id: FlowId,
+    decision: &Decision,
+) -> Result<(), Undecidable> {
+    let owner = sessions.flow(id).and_then(|flow| flow.state().owner());
+    sessions.decide(id, decision)?;
+    if decision.action != Action::Hold
+        && let Some(owner) = owner
+    {
+        site.engine.release(WorkerId(owner), id).unwrap();
+    }
+    Ok(())
+}
+
+pub fn decision(action: Action) -> Decision {
+    Decision { action, mirrors: [None; 2], ecmp: None }
+}
+
+/// On, as the tables have it.
+pub const PASS: Action = Action::Forward { answers: None, behind: None };
 
 pub fn judged_by(judge: Judge) -> VifPolicy {
     VifPolicy { judge, ..VifPolicy::default() }

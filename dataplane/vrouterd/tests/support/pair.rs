@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::{Lookup, PortState, Rows};
-use tables::VifId;
+use tables::{Op, VifId};
 use wire::Mac;
 
 use super::daemon::Daemon;
@@ -19,6 +19,10 @@ pub(crate) enum Underlay {
     V4,
     V6,
 }
+
+/// The second workload of node `a`, where there is one.
+pub(crate) const SECOND_MAC: Mac = Mac([2, 0, 0, 0, 9, 9]);
+pub(crate) const SECOND_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 1, 1, 9);
 
 /// The pair, with its daemons running.
 pub(crate) struct Pair {
@@ -106,6 +110,20 @@ impl Pair {
         both.unwrap_or_else(|_| panic!("TCP does not get through: {self}"))
     }
 
+    /// Gives node `a` a second workload, [`SECOND_MAC`] at [`SECOND_ADDRESS`] behind `port2`, by these objects; returns its
+    /// namespace.
+    pub(crate) fn second_workload(&mut self, objects: Vec<Op>) -> String {
+        let workload = self.namespace("tc");
+        lab::veth((&self.a.namespace, "port2"), (&workload, "eth0"), 1);
+        let mac = SECOND_MAC.to_string();
+        ip(&["-n", &workload, "link", "set", "eth0", "address", &mac, "up"]);
+        ip(&["-n", &workload, "addr", "add", &format!("{SECOND_ADDRESS}/24"), "dev", "eth0"]);
+        let mut client = self.a.daemon().client();
+        client.apply(objects).unwrap();
+        wait_for_port(&mut client, model::SECOND);
+        workload
+    }
+
     /// Adds a namespace.
     pub(crate) fn namespace(&mut self, name: &str) -> String {
         self.lab.namespace(name)
@@ -183,6 +201,14 @@ impl Node {
     pub(crate) fn drops(&self) -> api::DropStats {
         self.daemon().client().drops(api::DropScope::System, None).unwrap()
     }
+}
+
+/// Waits until a vif's port is open, and every worker knows it.
+pub(crate) fn wait_for_port(client: &mut api::Client, id: VifId) {
+    wait_for("the port is open", Duration::from_secs(10), || {
+        (port_state(client, id) == PortState::Up).then_some(())
+    });
+    client.barrier().unwrap();
 }
 
 /// State of a vif's port.
