@@ -136,6 +136,13 @@ pub struct FlowSettings {
     pub fat_flow_exclude6: Box<[Prefix<Ipv6Addr>]>,
 }
 
+impl FlowSettings {
+    /// Whether what its workload sends may be translated.
+    pub fn translates(&self) -> bool {
+        !self.floating_ips.is_empty() || !self.services.is_empty()
+    }
+}
+
 /// What a VRF says about its flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VrfSettings {

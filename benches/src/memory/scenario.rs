@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::PacketBuilder;
 use tables::{
-    Adjacency, AnyPrefix, BridgeEntry, BridgeFlags, LabelEntry, NextHop, NextHopKind, NhFamily,
-    NhFlags, NhId, Object, Peer, Ports, Rewrite, Route, RouteFlags, Rule, RuleFamily, RuleId,
-    RuleSet, RuleSetId, TunnelEncap, Verdict, Vif, VifFlags, VifId, VifKind, VifPolicy, VniEntry,
-    VrfId,
+    Adjacency, AnyPrefix, BridgeEntry, BridgeFlags, DropReason, LabelEntry, NextHop, NextHopKind,
+    NhFamily, NhFlags, NhId, Object, Peer, Ports, Rewrite, Route, RouteFlags, Rule, RuleFamily,
+    RuleId, RuleSet, RuleSetId, TunnelEncap, Verdict, Vif, VifFlags, VifId, VifKind, VifPolicy,
+    VniEntry, VrfId,
 };
 use wire::{Label, Mac, Prefix, Vni};
 
@@ -41,6 +41,8 @@ pub(crate) enum What {
     Encap(TunnelEncap),
     /// Fabric to a workload.
     Decap(TunnelEncap),
+    /// Workload to where no route leads.
+    Nowhere,
 }
 
 /// One workload.
@@ -94,13 +96,15 @@ impl Scenario {
             (What::Encap(udp), Policy::Pass, &[1, 10_000, MILLION][..]),
             (What::Decap(udp), Policy::Pass, &[1, 10_000, MILLION][..]),
             (What::Encap(udp), Policy::Deny, &[1, 10_000][..]),
+            (What::Nowhere, Policy::None, &[1, 10_000][..]),
+            (What::Nowhere, Policy::Pass, &[1, 10_000][..]),
         ] {
             let scenario = |count: &u32| Scenario {
                 what,
                 flows: *count,
                 routes: *count,
                 policy,
-                rules: RULES,
+                rules: if policy == Policy::None { 0 } else { RULES },
             };
             all.extend(counts.iter().map(scenario));
         }
@@ -131,7 +135,10 @@ impl Scenario {
 
     /// Whether it is measured while tables change, too.
     pub(crate) fn is_changed(&self) -> bool {
-        self.policy == Policy::Pass && self.flows == 10_000 && self.rules == RULES
+        self.policy == Policy::Pass
+            && self.what != What::Nowhere
+            && self.flows == 10_000
+            && self.rules == RULES
     }
 
     /// Whether it is measured while other sessions begin, too.
@@ -145,6 +152,7 @@ impl Scenario {
             What::Forward => "ipv4-forward".to_owned(),
             What::Encap(tunnel) => format!("{}-encap", word(tunnel)),
             What::Decap(tunnel) => format!("{}-decap", word(tunnel)),
+            What::Nowhere => "no-route".to_owned(),
         };
         let count = |n: u32| match n {
             MILLION.. => format!("{}M", n / MILLION),
@@ -164,7 +172,7 @@ impl Scenario {
     pub(crate) fn ports(&self) -> [VifId; 2] {
         match self.what {
             What::Forward => [WORKLOAD, NEIGHBOR],
-            What::Encap(_) => [WORKLOAD, FABRIC],
+            What::Encap(_) | What::Nowhere => [WORKLOAD, FABRIC],
             What::Decap(_) => [FABRIC, WORKLOAD],
         }
     }
@@ -173,7 +181,7 @@ impl Scenario {
     pub(crate) fn objects(&self) -> Vec<Object> {
         let encap = match self.what {
             What::Encap(tunnel) | What::Decap(tunnel) => tunnel,
-            What::Forward => TunnelEncap::MplsOverUdp,
+            What::Forward | What::Nowhere => TunnelEncap::MplsOverUdp,
         };
         let bridge = |mac| {
             let flags = BridgeFlags::default();
@@ -316,6 +324,9 @@ impl Scenario {
 
     fn packet(&self, flow: u32) -> Vec<u8> {
         match self.what {
+            What::Nowhere => {
+                inner(WORKLOAD_MAC, Mac::GATEWAY, local(), nowhere(flow % self.routes), 0)
+            }
             What::Forward | What::Encap(_) => {
                 inner(WORKLOAD_MAC, Mac::GATEWAY, local(), destination(flow % self.routes), 0)
             }
@@ -328,13 +339,24 @@ impl Scenario {
         }
     }
 
+    /// Why its packets are dropped, if they are.
+    pub(crate) fn dropped(&self) -> Option<DropReason> {
+        match (self.policy, self.what) {
+            (Policy::Deny, _) => Some(DropReason::FlowActionDrop),
+            (_, What::Nowhere) => Some(DropReason::Discard),
+            _ => None,
+        }
+    }
+
     /// The encapsulation's mark that must stand in what leaves: (offset, bytes). Nothing for plain forwarding.
     pub(crate) fn mark(&self) -> (usize, Vec<u8>) {
         match self.what {
             What::Encap(TunnelEncap::MplsOverUdp) => (36, 6635u16.to_be_bytes().to_vec()),
             What::Encap(TunnelEncap::MplsOverGre) => (34, vec![0, 0, 0x88, 0x47]),
             What::Encap(_) => (42, vec![8, 0, 0, 0, 0, 0x13, 0x89, 0]),
-            What::Forward | What::Decap(_) => (0, [WORKLOAD_MAC.0, Mac::GATEWAY.0].concat()),
+            What::Forward | What::Decap(_) | What::Nowhere => {
+                (0, [WORKLOAD_MAC.0, Mac::GATEWAY.0].concat())
+            }
         }
     }
 }
@@ -353,6 +375,11 @@ fn local() -> Ipv4Addr {
 
 fn destination(n: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x1400_0000 + n * 16)
+}
+
+/// Addresses between those that [`destination`] gives routes to.
+fn nowhere(n: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(destination(n).to_bits() + 8)
 }
 
 fn vif(id: VifId, kind: VifKind, vrf: VrfId, mac: Mac) -> Object {

@@ -10,7 +10,7 @@ use port::{Burst, Frame, FramePool, FramePools, Memory, MemoryPort, Port, PortIn
 use tables::flow::Sessions;
 use tables::{Model, Op, Owner, Writer};
 
-use super::scenario::{Policy, Scenario};
+use super::scenario::Scenario;
 
 /// Packets of a turn.
 pub(crate) const BURST: u32 = 64;
@@ -31,6 +31,8 @@ pub(crate) struct Site {
     sink: ReplayPort,
     burst: Burst,
     capacity: usize,
+    /// Whether the packets end here.
+    drops: bool,
     /// Sessions begun a second.
     pub(crate) begun: Option<f64>,
     /// What the worker goes by; not here while somebody else changes it.
@@ -83,6 +85,7 @@ impl Site {
             sink,
             burst,
             capacity,
+            drops: scenario.dropped().is_some(),
             tables: Some((model, writer)),
             begun: None,
         };
@@ -106,11 +109,14 @@ impl Site {
         self.worker.turn(Tick(0)).received
     }
 
-    /// The ports alone: take a burst, give it to the sink. What the worker's turn costs without the packet path.
+    /// The ports alone: take a burst, give it to the sink, or back to the pool where the packets are dropped. What the
+    /// worker's turn costs without the packet path.
     pub(crate) fn shim(&mut self) -> usize {
         let count = self.source.receive(&mut self.pool, &mut self.burst);
         for frame in self.burst.drain(..) {
-            if let Err(frame) = self.sink.transmit(frame) {
+            if self.drops {
+                self.pool.give(frame);
+            } else if let Err(frame) = self.sink.transmit(frame) {
                 self.pool.give(frame);
             }
         }
@@ -126,9 +132,9 @@ impl Site {
             self.turn();
         }
         let dropped = counters.drops().total() - before;
-        if scenario.policy == Policy::Deny {
-            let denied = counters.drops().get(tables::DropReason::FlowActionDrop);
-            ensure!(dropped > 0 && denied >= dropped, "{:?}", counters.drops());
+        if let Some(reason) = scenario.dropped() {
+            let expected = counters.drops().get(reason);
+            ensure!(dropped > 0 && expected >= dropped, "{:?}", counters.drops());
             return Ok(());
         }
         ensure!(dropped == 0, "{dropped} packets were dropped: {:?}", counters.drops());

@@ -18,7 +18,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use super::key::{FlowAddresses, FlowKey, Packed};
+use super::key::{FlowAddresses, FlowKey, Packed, wide};
 use super::slab::FLOW;
 use crate::object::flags;
 use crate::{IdentityId, NhId, VifId};
@@ -212,12 +212,29 @@ impl<'s> Flow<'s> {
             && self.load(1) == key.addresses
             && state & (KIND | (FlowFlags::ALIVE.0 as u64) << FLAGS)
                 == key.kind | (FlowFlags::ALIVE.0 as u64) << FLAGS
-            && (!key.is_ipv6() || self.is_wide(key))
+            && (!key.is_ipv6() || self.is_wide(key.wide))
+    }
+
+    /// Its state if it is a living flow of this key.
+    #[inline]
+    pub fn state_of(&self, key: &FlowKey) -> Option<State> {
+        let state = self.load(STATE);
+        let ends = match key.addresses {
+            FlowAddresses::V4 { source, destination } => {
+                self.load(1) == pair(source.to_bits(), destination.to_bits())
+            }
+            FlowAddresses::V6 { source, destination } => self.is_wide(wide(source, destination)),
+        };
+        let is = ends
+            && self.load(0) == key.scoped()
+            && state & (KIND | (FlowFlags::ALIVE.0 as u64) << FLAGS)
+                == key.kind() | (FlowFlags::ALIVE.0 as u64) << FLAGS;
+        is.then_some(State(state))
     }
 
     #[inline(never)]
-    fn is_wide(&self, key: &Packed) -> bool {
-        (WIDE..).zip(key.wide).all(|(word, half)| self.load(word) == half)
+    fn is_wide(&self, key: [u64; 4]) -> bool {
+        (WIDE..).zip(key).all(|(word, half)| self.load(word) == half)
     }
 
     /// Its key.

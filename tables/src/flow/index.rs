@@ -21,6 +21,8 @@ pub struct FlowIndex {
     mask: usize,
     count: usize,
     limit: usize,
+    /// How often a flow was taken out; wraps.
+    removals: u32,
 }
 
 impl FlowIndex {
@@ -32,7 +34,8 @@ impl FlowIndex {
         // Two thirds full at most, so that chains stay short.
         let buckets = (flows.max(1) * 3 / (2 * WAYS) + 1).next_power_of_two();
         let words = Words::private(buckets * WAYS)?;
-        Ok(FlowIndex { words, mask: buckets - 1, count: 0, limit: buckets * WAYS * 7 / 8 })
+        let limit = buckets * WAYS * 7 / 8;
+        Ok(FlowIndex { words, mask: buckets - 1, count: 0, limit, removals: 0 })
     }
 
     /// How many flows are in it.
@@ -58,7 +61,13 @@ impl FlowIndex {
         }
     }
 
-    /// The first flow of this hash in its home bucket, which may be another's: what to prefetch.
+    /// How often a flow was taken out so far, wrapping. As long as it stays the same, what was found here still is here.
+    #[inline]
+    pub fn removals(&self) -> u32 {
+        self.removals
+    }
+
+    /// The first flow of this hash in its home bucket: what to prefetch. It may be another key's.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<FlowId> {
         let bucket = self.bucket(self.home(hash))?;
@@ -116,6 +125,7 @@ impl FlowIndex {
             if let Some(place) = bucket.iter().position(|word| word.load(Relaxed) == entry) {
                 self.clear(at, place, full);
                 self.count -= 1;
+                self.removals = self.removals.wrapping_add(1);
                 return true;
             }
             if !full {

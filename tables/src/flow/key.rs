@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use wire::protocol;
 
+use super::entry::pair;
 use crate::NhId;
 
 /// Source and destination.
@@ -106,24 +107,36 @@ impl FlowKey {
         (self.ports & 0xffff) as u16
     }
 
+    /// Scope and ports in one word.
+    #[inline]
+    pub(super) fn scoped(&self) -> u64 {
+        pair(self.scope.0, self.ports)
+    }
+
+    /// Protocol and family in one word.
+    #[inline]
+    pub(super) fn kind(&self) -> u64 {
+        let family = match self.addresses {
+            FlowAddresses::V4 { .. } => 4 << 8,
+            FlowAddresses::V6 { .. } => Packed::IPV6,
+        };
+        u64::from(self.protocol) | family
+    }
+
     /// Its words, and their hash with a seed that tenants cannot know.
     #[inline]
     pub fn packed(&self, seed: u64) -> Packed {
-        let scoped = u64::from(self.scope.0) << 32 | u64::from(self.ports);
-        let (family, addresses, wide) = match self.addresses {
+        let (scoped, kind) = (self.scoped(), self.kind());
+        let (addresses, wide) = match self.addresses {
             FlowAddresses::V4 { source, destination } => {
-                let addresses =
-                    u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
-                (4, addresses, [0; 4])
+                (pair(source.to_bits(), destination.to_bits()), [0; 4])
             }
             FlowAddresses::V6 { source, destination } => {
-                let [a, b] = halves(source.to_bits());
-                let [c, d] = halves(destination.to_bits());
+                let wide @ [a, b, c, d] = wide(source, destination);
                 let digest = fold(a ^ seed, b ^ MIX) ^ fold(c ^ MIX, d ^ seed).rotate_left(32);
-                (6, digest, [a, b, c, d])
+                (digest, wide)
             }
         };
-        let kind = u64::from(self.protocol) | family << 8;
         let hash = fold(fold(addresses ^ seed, scoped ^ MIX), kind ^ seed.rotate_left(32) ^ MIX);
         Packed { scoped, addresses, kind, wide, hash }
     }
@@ -162,6 +175,13 @@ impl Packed {
     pub(crate) fn is_ipv6(&self) -> bool {
         self.kind & 0xff00 == Packed::IPV6
     }
+}
+
+/// The words of IPv6 addresses.
+#[inline]
+pub(super) fn wide(source: Ipv6Addr, destination: Ipv6Addr) -> [u64; 4] {
+    let ([a, b], [c, d]) = (halves(source.to_bits()), halves(destination.to_bits()));
+    [a, b, c, d]
 }
 
 /// An odd constant with no pattern (the fraction of the golden ratio).

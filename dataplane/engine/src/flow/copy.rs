@@ -22,12 +22,6 @@ impl FlowTable {
         self.copied = Some(Copied { from, sessions: Vec::new() });
     }
 
-    /// Whether this is one: sessions here were looked at elsewhere.
-    #[inline]
-    pub(crate) fn is_copy(&self) -> bool {
-        self.copied.is_some()
-    }
-
     /// Copies the session of a key, if this is a copy and the node knows it.
     pub(crate) fn recall(&mut self, packed: &Packed) {
         let Some(copied) = self.copied.as_mut() else { return };

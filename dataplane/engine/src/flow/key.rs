@@ -84,10 +84,17 @@ pub(crate) fn plain(meta: &Meta, scope: NhId) -> Option<FlowKey> {
     if !has_ports || meta.fragment != Fragment::Whole {
         return None;
     }
+    of_ports(meta, scope)
+}
+
+/// The same of a packet that is known to be one.
+#[inline]
+pub(crate) fn of_ports(meta: &Meta, scope: NhId) -> Option<FlowKey> {
     let addresses = addresses(meta)?;
     Some(FlowKey { scope, protocol: meta.ip_protocol, ports: meta.ports, addresses })
 }
 
+#[inline]
 pub(crate) fn addresses(meta: &Meta) -> Option<FlowAddresses> {
     match meta.addresses {
         Addresses::V4 { source, destination } => Some(FlowAddresses::V4 { source, destination }),

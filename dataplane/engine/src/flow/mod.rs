@@ -170,6 +170,13 @@ impl FlowTable {
         }
     }
 
+    /// Whether the tables are still those by which a denied flow was looked at then.
+    #[inline]
+    pub(crate) fn is_unchanged_since(&self, seen: u32) -> bool {
+        // Copied sessions were looked at elsewhere.
+        self.changed.is_before(seen) && self.copied.is_none()
+    }
+
     /// The worker's own flow of a key.
     #[inline]
     pub(crate) fn find(&self, key: &Packed) -> Option<FlowId> {

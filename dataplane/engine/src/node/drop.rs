@@ -24,6 +24,25 @@ struct Run {
 }
 
 impl Drop {
+    /// A packet that is charged otherwise than the one before, or one of the first that are charged so.
+    #[inline(never)]
+    fn note(&mut self, cx: &mut Cx<'_>, frame: Frame, meta: &Meta) {
+        let of = (meta.rx_vif, meta.vrf, meta.reason);
+        let is_whole = match &mut self.run {
+            Some(run) if run.of == of => {
+                run.packets += 1;
+                run.is_whole
+            }
+            _ => {
+                self.count(cx);
+                let is_whole = cx.is_whole(meta.rx_vif);
+                self.run = Some(Run { of, packets: 1, is_whole });
+                is_whole
+            }
+        };
+        cx.end_frame(frame, (meta.rx_vif, meta.vrf, meta.nh), meta.reason, is_whole);
+    }
+
     /// Counts the run that ends.
     fn count(&mut self, cx: &Cx<'_>) {
         if let Some(Run { of: (vif, vrf, reason), packets, .. }) = self.run.take() {
@@ -35,6 +54,7 @@ impl Drop {
 impl End for Drop {
     const ID: NodeId = NodeId::Drop;
 
+    #[inline]
     fn take(
         &mut self,
         cx: &mut Cx<'_>,
@@ -42,23 +62,13 @@ impl End for Drop {
         meta: &Meta,
     ) -> Result<(), (Frame, DropReason)> {
         let of = (meta.rx_vif, meta.vrf, meta.reason);
-        let is_whole = match &mut self.run {
-            Some(run) if run.of == of => {
+        match &mut self.run {
+            Some(run) if run.packets >= LOGGED && run.of == of => {
                 run.packets += 1;
-                if run.packets > LOGGED {
-                    cx.pool.give(frame);
-                    return Ok(());
-                }
-                run.is_whole
+                cx.pool.give(frame);
             }
-            _ => {
-                self.count(cx);
-                let is_whole = cx.is_whole(meta.rx_vif);
-                self.run = Some(Run { of, packets: 1, is_whole });
-                is_whole
-            }
-        };
-        cx.end_frame(frame, (meta.rx_vif, meta.vrf, meta.nh), meta.reason, is_whole);
+            _ => self.note(cx, frame, meta),
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use arrayvec::ArrayVec;
 use port::BURST;
-use tables::flow::{FlowFlags, FlowId, Packed, State};
+use tables::flow::{FlowFlags, FlowId, FlowKey, State};
 use tables::{DropReason, Fib, NhId, VifId};
 
 use crate::flow::first::{self, Outcome};
@@ -14,23 +14,37 @@ use crate::flow::key::{self, Keyed};
 use crate::flow::pass::{self, onward};
 use crate::flow::stamp;
 use crate::flow::tcp::Segment;
-use crate::flow::{Moment, age, fat, source, undecided};
+use crate::flow::{Moment, age, fat, plan, source, undecided};
 use crate::graph::{Cx, Next, Node, NodeId};
-use crate::packet::{Addresses, Cast, Marks, Meta, Packet, Protocol};
+use crate::inspect;
+use crate::packet::{Addresses, Cast, Marks, Meta, OutLabel, Packet, Protocol};
 
 /// Looks all flows of a burst up together, so that the loads of index and slab overlap.
 #[derive(Default)]
 pub(crate) struct Flow {
-    keys: ArrayVec<Option<Packed>, BURST>,
+    looks: ArrayVec<Option<Look>, BURST>,
     next: usize,
+    /// [`FlowIndex::removals`](tables::flow::FlowIndex::removals) when they were looked up.
+    removals: u32,
     scope: Option<Scope>,
     policy: Option<Policy>,
 }
 
-/// The last interface, or the last next hop, and the scope of its flows.
+/// What was found of a packet whose metadata alone tells its key.
+#[derive(Clone, Copy)]
+struct Look {
+    hash: u64,
+    scope: NhId,
+    /// See [`Packed::needs_more`](tables::flow::Packed::needs_more).
+    needs_more: bool,
+    /// Nearly always its flow.
+    guess: Option<FlowId>,
+}
+
+/// The last interface (above 32 bits), or the last next hop, and the scope of its flows.
 #[derive(Clone, Copy)]
 struct Scope {
-    of: (bool, u32),
+    of: u64,
     scope: NhId,
 }
 
@@ -69,25 +83,26 @@ impl Node for Flow {
 
     #[inline]
     fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta>) {
-        self.keys.clear();
+        self.looks.clear();
         self.next = 0;
         let Some(table) = cx.flows.as_deref() else { return };
+        self.removals = table.index.removals();
         for meta in metas {
-            let scope = self.scope(cx.fib, meta);
-            let key = scope.and_then(|scope| key::plain(meta, scope));
-            let packed = key.map(|key| table.sessions.pack(&key));
-            if let Some(packed) = &packed {
+            let look = self.key(cx.fib, meta).map(|key| {
+                let packed = table.sessions.pack(&key);
                 table.index.prefetch(packed.hash());
-            }
+                let needs_more = packed.needs_more();
+                Look { hash: packed.hash(), scope: key.scope, needs_more, guess: None }
+            });
             // No more packets than a burst has.
-            let gathered = self.keys.try_push(packed);
+            let gathered = self.looks.try_push(look);
             debug_assert!(gathered.is_ok());
         }
-        for packed in self.keys.iter().flatten() {
-            let flow = table.index.guess(packed.hash()).and_then(|id| table.flow(id));
-            if let Some(flow) = flow {
+        for look in self.looks.iter_mut().flatten() {
+            look.guess = table.index.guess(look.hash);
+            if let Some(flow) = look.guess.and_then(|id| table.flow(id)) {
                 flow.prefetch();
-                if packed.needs_more() {
+                if look.needs_more {
                     flow.prefetch_more();
                 }
             }
@@ -96,17 +111,38 @@ impl Node for Flow {
 
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
-        let gathered = self.keys.get(self.next).copied().flatten();
+        let look = self.looks.get(self.next).copied().flatten();
         self.next += 1;
-        if is_exempt(packet.meta) {
-            return onward(packet);
-        }
-        let Some(packed) = gathered else { return self.without_ports(cx, packet) };
+        let Some(Look { scope, guess, .. }) = look else { return self.unexpected(cx, packet) };
+        let Some(id) = guess else { return self.unknown(cx, packet) };
         let Some(table) = cx.flows.as_deref() else { return onward(packet) };
-        match table.find(&packed) {
-            Some(id) => self.met(cx, packet, id),
-            None => self.first(cx, packet, &packed),
+        let flow = table.flow(id).filter(|_| table.index.removals() == self.removals);
+        let Some((flow, key)) = flow.zip(key::of_ports(packet.meta, scope)) else {
+            return self.unexpected(cx, packet);
+        };
+        match flow.state_of(&key) {
+            None => self.unexpected(cx, packet),
+            Some(state)
+                if state.flags().0 & DENIED_ALONE.0 == FlowFlags::DENIED.0
+                    && table.is_unchanged_since(flow.seen()) =>
+            {
+                flow.count(packet.frame.len() as u64, Moment::of(cx.now).0);
+                packet.meta.flow = Some(id);
+                Next::Drop(DropReason::FlowActionDrop)
+            }
+            Some(_) => {
+                complete(packet);
+                self.met(cx, packet, id)
+            }
         }
+    }
+}
+
+/// What a workload left to its network card, which nobody needs of a packet that is dropped.
+#[inline]
+fn complete(packet: &mut Packet<'_>) {
+    if packet.meta.is_from_workload() {
+        inspect::complete_checksum(packet);
     }
 }
 
@@ -135,8 +171,8 @@ impl Flow {
     #[inline]
     fn scope(&mut self, fib: &Fib, meta: &Meta) -> Option<NhId> {
         let of = match meta.is_from_workload() {
-            true => (true, u32::from(meta.rx_vif.0)),
-            false => (false, meta.nh.0),
+            true => 1 << 32 | u64::from(meta.rx_vif.0),
+            false => u64::from(meta.nh.0),
         };
         match self.scope {
             Some(last) if last.of == of => Some(last.scope),
@@ -148,21 +184,47 @@ impl Flow {
         }
     }
 
+    /// The key of a packet whose metadata alone tells it, if it is to be looked up at all.
+    #[inline]
+    fn key(&mut self, fib: &Fib, meta: &Meta) -> Option<FlowKey> {
+        if is_exempt(meta) {
+            return None;
+        }
+        let scope = self.scope(fib, meta)?;
+        key::plain(meta, scope)
+    }
+
+    /// A packet whose flow this worker does not know.
+    #[inline(never)]
+    fn unknown(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        match plan::to_nowhere(cx, packet) {
+            Some(nh) => {
+                packet.meta.nh = nh;
+                packet.meta.set_label(OutLabel::NONE);
+                packet.meta.marks = packet.meta.marks.with(Marks::ROUTED);
+                onward(packet)
+            }
+            None => self.unexpected(cx, packet),
+        }
+    }
+
+    /// A packet whose flow is not where it was looked for first, or whose metadata alone does not tell its key, or that
+    /// has none.
+    #[inline(never)]
+    fn unexpected(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+        complete(packet);
+        match is_exempt(packet.meta) {
+            true => onward(packet),
+            false => self.look_up(cx, packet),
+        }
+    }
+
     /// A packet of an established session.
     #[inline]
     fn met(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>, id: FlowId) -> Next {
         let Some(table) = cx.flows.as_deref() else { return onward(packet) };
         let Some(flow) = table.flow(id) else { return Next::Drop(DropReason::FlowUnusable) };
         let mut state = flow.state();
-        if state.flags().0 & DENIED_ALONE.0 == FlowFlags::DENIED.0
-            && table.changed.is_before(flow.seen())
-            && !table.is_copy()
-        {
-            // Nothing has changed since it was looked at last.
-            flow.count(packet.frame.len() as u64, Moment::of(cx.now).0);
-            packet.meta.flow = Some(id);
-            return Next::Drop(DropReason::FlowActionDrop);
-        }
         let segment = state.flags().contains(FlowFlags::TCP).then(|| Segment::of(packet)).flatten();
         if let Some(segment) = segment
             && segment.opens()
@@ -260,20 +322,7 @@ impl Flow {
         if let Some(table) = cx.flows.as_deref_mut() {
             age::end(table, id);
         }
-        self.without_ports(cx, packet)
-    }
-
-    #[cold]
-    fn first(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>, packed: &Packed) -> Next {
-        let scope = key::scope(cx.fib, packet);
-        match key::of(cx, packet, scope) {
-            Ok(Keyed::Flow(key)) => {
-                let outcome = first::first(cx, packet, &key, packed);
-                self.follow(cx, packet, outcome)
-            }
-            Ok(Keyed::Error(_)) => Next::Drop(DropReason::FlowUnusable),
-            Err(reason) => Next::Drop(reason),
-        }
+        self.look_up(cx, packet)
     }
 
     fn follow(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>, outcome: Outcome) -> Next {
@@ -288,9 +337,8 @@ impl Flow {
         }
     }
 
-    /// A packet whose key is not in its metadata: ICMP, fragments, protocols without ports.
-    #[inline(never)]
-    fn without_ports(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
+    /// Any packet: a session's first one, ICMP, fragments, protocols without ports.
+    fn look_up(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let scope = key::scope(cx.fib, packet);
         let keyed = match key::of(cx, packet, scope) {
             Ok(keyed) => keyed,

@@ -75,11 +75,12 @@ impl Node for Parse {
                 if packet.meta.fragment != Fragment::Whole {
                     return Next::Assemble;
                 }
-                inspect::complete_checksum(packet);
-                match packet.meta.marks.contains(Marks::POLICY) {
-                    true => Next::Flow,
-                    false => Next::Bridge,
+                if packet.meta.marks.contains(Marks::POLICY) {
+                    // There the checksum is completed, if the packet is not dropped.
+                    return Next::Flow;
                 }
+                inspect::complete_checksum(packet);
+                Next::Bridge
             }
             VifKind::Physical => self.fabric(cx, packet),
             VifKind::Host | VifKind::XenLl | VifKind::Gateway => host(packet),
