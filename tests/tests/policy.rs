@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::{A_ADDRESS, BLUE_ADDRESS, Encapsulation, Namespace, Site, SiteOptions, eventually, ping};
+use lab::{
+    A_ADDRESS, BLUE_ADDRESS, Capture, Encapsulation, Namespace, Site, SiteOptions, eventually, ping,
+};
 
 /// A rule of red and blue: TCP to this port.
 fn web(port: u16) -> String {
@@ -242,6 +244,81 @@ fn analytics_tell_what_policy_let_pass_and_denied_from_network_to_network() -> R
     let wrong = node.query(from, &serde_json::json!({"table": "Flows", "select_fields": ["T"]}));
     let words = wrong.unwrap_err().to_string();
     ensure!(words.contains("table: \\\"Flows\\\" is none of FlowRecordTable"), "{words}");
+    Ok(())
+}
+
+/// Copies of what a rule says, and of nothing else, reach an analyser on the underlay; live, both ways.
+#[test]
+fn a_rules_mirror_copies_its_sessions_to_an_analyser() -> Result<()> {
+    let Some(mut site) = site("mirror", 1)? else { return Ok(()) };
+    let _server = serve(&site, "blue-b", &[80])?;
+    site.set_policy(&["red", "blue"], &["web"], &web(80))?;
+    let red = site.workload("red-a")?;
+    within_a_second("port 80", || connects(red, BLUE_ADDRESS, 80))?;
+
+    let analyser = Namespace::create("vrx-mirror-analyser")?;
+    site.underlay.plug(&analyser, "eth0", "analyser", "192.0.2.99/24", 1)?;
+    let mirrored = web(80).replace(" }]", ", mirror = \"probe\" }]")
+        + "[[mirror]]\nname = \"probe\"\naddress = \"192.0.2.99\"\nvni = 99\n";
+    site.set_policy(&["red", "blue"], &["web"], &mirrored)?;
+    let node = &site.nodes[0];
+    eventually("the mirror", Duration::from_secs(5), || {
+        node.ask("mirror", &["--dump"]).is_ok_and(|text| text.contains("99"))
+    })?;
+    let capture = Capture::start(&analyser, "eth0", &site.file(0, "analyser.pcap"))?;
+    let red = site.workload("red-a")?;
+    // Until the changed rules are in.
+    eventually("a mirrored session", Duration::from_secs(5), || {
+        let list = connects(red, BLUE_ADDRESS, 80).then(|| node.ask("flow", &["-l"]));
+        list.and_then(Result::ok).is_some_and(|list| list.contains("Mirror Index :"))
+    })?;
+    ensure!(connects(red, BLUE_ADDRESS, 80) && ping(red, lab::B_ADDRESS, 3, "0.1")?.lost == 0);
+    let copies = capture.finish("vxlan")?;
+    let of = |from: &str, to: &str| {
+        let same =
+            |copy: &&lab::Packet| (&*copy.inner_source, &*copy.inner_destination) == (from, to);
+        copies.iter().filter(same).count()
+    };
+    ensure!(of(A_ADDRESS, BLUE_ADDRESS) >= 4 && of(BLUE_ADDRESS, A_ADDRESS) >= 3, "{copies:?}");
+    ensure!(of(A_ADDRESS, lab::B_ADDRESS) == 0, "no rule asks for what stays in red");
+    ensure!(copies.iter().all(|copy| copy.label == Some(99)), "{copies:?}");
+    Ok(())
+}
+
+/// Many clients of a service are one flow of the workload whose file says so.
+#[test]
+fn fat_flows_of_the_file_take_many_sessions_together() -> Result<()> {
+    let Some(mut site) = site("fat", 1)? else { return Ok(()) };
+    site.nodes[1].reconfigure(|options| {
+        for workload in options.workloads.iter_mut().filter(|workload| workload.name == "red-b") {
+            workload.extra =
+                "fat_flows = [{ protocol = \"udp\", port = 5300 }, { protocol = \"icmp\" }]\n"
+                    .to_owned();
+        }
+    })?;
+    let node = &site.nodes[1];
+    let vif = node.vif_of(lab::RED_VNI, lab::B_ADDRESS)?.to_string();
+    eventually("the interface has them", Duration::from_secs(5), || {
+        node.ask("vif", &["--get", &vif]).is_ok_and(|text| text.contains("FatFlow rules"))
+    })?;
+    let red = site.workload("red-a")?;
+    let program = format!(
+        "import socket\n\
+         for port in range(20000, 20050):\n\
+         \x20 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+         \x20 s.bind(('', port))\n\
+         \x20 s.sendto(b'x', ('{}', 5300))\n",
+        lab::B_ADDRESS
+    );
+    red.output("python3", &["-c", &program])?;
+    for _ in 0..3 {
+        ensure!(ping(red, lab::B_ADDRESS, 2, "0.1")?.lost == 0);
+    }
+    let list = node.ask("flow", &["--match", "proto udp"])?;
+    ensure!(list.matches("(Gen:").count() == 2, "one session, both ways: {list}");
+    ensure!(list.contains(":5300"), "{list}");
+    let list = node.ask("flow", &["--match", "proto icmp"])?;
+    ensure!(list.matches("(Gen:").count() == 2, "three pings, one session: {list}");
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
-use tables::{Key, NhId, VifId, VrfId, limits};
+use tables::{Key, MirrorId, NhId, VifId, VrfId, limits};
 use wire::Label;
 
 /// How long a freed id rests.
@@ -147,6 +147,13 @@ struct Pools {
     vifs: Pool,
     next_hops: Pool,
     labels: Pool,
+    /// Not there in files of agents that knew no mirrors.
+    #[serde(default = "no_mirrors")]
+    mirrors: Pool,
+}
+
+fn no_mirrors() -> Pool {
+    Pool::starting_at(0)
 }
 
 impl Pools {
@@ -157,6 +164,7 @@ impl Pools {
             vifs: Pool::starting_at(FIRST_VIF),
             next_hops: Pool::starting_at(FIRST_NEXT_HOP),
             labels: Pool::starting_at(FIRST_LABEL),
+            mirrors: no_mirrors(),
         }
     }
 }
@@ -329,6 +337,15 @@ impl Ids {
         self.get(|p| &mut p.next_hops, "next hop", name, limits::NEXT_HOPS).map(NhId)
     }
 
+    /// A mirror's.
+    ///
+    /// # Errors
+    /// [`IdsError::Exhausted`].
+    pub(crate) fn mirror(&mut self, name: &str) -> Result<MirrorId, IdsError> {
+        let id = self.get(|p| &mut p.mirrors, "mirror", name, limits::MIRRORS)?;
+        u8::try_from(id).map(MirrorId).map_err(|_| exhausted("mirror", name))
+    }
+
     /// The label of a workload in a network.
     ///
     /// # Errors
@@ -350,9 +367,14 @@ impl Ids {
         Label::try_from(id).map_err(|_| exhausted("label", &key))
     }
 
-    /// Frees the VRFs of networks, the vifs and labels of workloads, and the local next hops of both, that are not among
-    /// these: networks, and workloads with the network each is in.
-    pub(crate) fn keep_configured(&mut self, networks: &[&str], workloads: &[(&str, &str)]) {
+    /// Frees the VRFs of networks, the vifs and labels of workloads, the local next hops of both, and mirrors, that are
+    /// not among these: networks, workloads with the network each is in, mirrors.
+    pub(crate) fn keep_configured(
+        &mut self,
+        networks: &[&str],
+        workloads: &[(&str, &str)],
+        mirrors: &[&str],
+    ) {
         let now = unix_now();
         let pools = &mut self.pools;
         let networks: BTreeSet<&str> = networks.iter().copied().collect();
@@ -373,6 +395,7 @@ impl Ids {
             pools.vifs.keep_only(|key| members.contains(key), now),
             pools.labels.keep_only(label, now),
             pools.next_hops.keep_only(next_hop, now),
+            pools.mirrors.keep_only(|name| mirrors.contains(&name), now),
         ];
         self.note(changes);
     }
@@ -456,7 +479,8 @@ fn read(path: &Path, text: &str) -> Result<Pools, IdsError> {
     let sound = pools.vrfs.is_sound(FIRST_VRF, limits::VRFS)
         && pools.vifs.is_sound(FIRST_VIF, limits::VIFS)
         && pools.next_hops.is_sound(FIRST_NEXT_HOP, limits::NEXT_HOPS)
-        && pools.labels.is_sound(FIRST_LABEL, limits::LABELS);
+        && pools.labels.is_sound(FIRST_LABEL, limits::LABELS)
+        && pools.mirrors.is_sound(0, limits::MIRRORS);
     if sound { Ok(pools) } else { Err(corrupt("an id is out of range or given twice".to_owned())) }
 }
 
@@ -495,7 +519,7 @@ mod tests {
         let mut ids = Ids::open(&directory).unwrap();
         assert!(ids.existed());
         assert_eq!(ids.label("red", "b").unwrap(), b);
-        ids.keep_configured(&["red"], &[("b", "red")]);
+        ids.keep_configured(&["red"], &[("b", "red")], &[]);
         ids.save().unwrap();
         drop(ids);
         let mut ids = Ids::open(&directory).unwrap();
@@ -545,7 +569,7 @@ mod tests {
             "labels":{"next":17,"used":{"red/a":16},"resting":[]}}"#;
         fs::write(directory.join("ids.json"), former).unwrap();
         let mut ids = Ids::open(&directory).unwrap();
-        ids.keep_configured(&["red"], &[("a", "red")]);
+        ids.keep_configured(&["red"], &[("a", "red")], &[]);
         let resting = BTreeSet::from([Key::Vif(VifId(3)), Key::NextHop(NhId(1))]);
         assert_eq!(ids.resting(), resting);
         let of_a = ids.workload("red", "a").unwrap();

@@ -147,6 +147,57 @@ fn every_mistake_is_told_with_line_and_key() {
 }
 
 #[test]
+fn mistakes_with_mirrors_and_fat_flows_are_told_with_line_and_key() {
+    let good = GOOD.replacen("ports = \"80\" }", "ports = \"80\", mirror = \"probe\" }", 1)
+        + "fat_flows = [{ protocol = \"udp\", port = 53, ignore = \"source\" },\n\
+           { protocol = \"tcp\", source = { prefix = \"10.0.0.0/8\", length = 24 } }]\n\
+           fat_flow_exclude = [\"10.1.0.0/16\", \"10.2.0.0/16\", \"10.3.0.0/16\"]\n\
+           [[mirror]]\nname = \"probe\"\naddress = \"192.0.2.99\"\nvni = 99\n";
+    let config = Config::parse(Path::new("agent.toml"), &good).unwrap();
+    assert_eq!(config.mirrors.len(), 1);
+    let cases: &[(&str, &str, usize, &str, &str)] = &[
+        (
+            "mirror = \"probe\"",
+            "mirror = \"prob\"",
+            26,
+            "policy.rules.mirror",
+            "allowed are: probe",
+        ),
+        ("name = \"probe\"", "name = \"a b\"", 44, "mirror.name", "letters"),
+        ("192.0.2.99", "192.0.2.1", 45, "mirror.address", "tunnel endpoint 192.0.2.1"),
+        ("192.0.2.99", "2001:db8::9", 45, "mirror.address", "of the family"),
+        ("vni = 99", "vni = 0", 46, "mirror.vni", "1 to 16777215"),
+        ("port = 53", "port = 70000", 40, "workload.fat_flows.port", "0 to 65535"),
+        ("\"udp\", port", "\"icmp\", port", 40, "workload.fat_flows.port", "no ports"),
+        ("\"udp\", port", "\"any\", port", 40, "workload.fat_flows.protocol", "one protocol"),
+        (
+            "ignore = \"source\"",
+            "ignore = \"both\"",
+            40,
+            "workload.fat_flows.ignore",
+            "destination",
+        ),
+        ("10.0.0.0/8", "10.0/8", 41, "workload.fat_flows.source.prefix", "prefixes such as"),
+        ("length = 24", "length = 7", 41, "workload.fat_flows.source.length", "8 to 32"),
+        (
+            "\"10.3.0.0/16\"",
+            "\"10.3.0.0/16\", \"10.4.0.0/16\"",
+            42,
+            "workload.fat_flow_exclude",
+            "3 prefixes",
+        ),
+    ];
+    for (from, to, line, key, part) in cases {
+        let text = good.replacen(from, to, 1);
+        assert_ne!(text, good, "{from}");
+        let error = Config::parse(Path::new("agent.toml"), &text).expect_err(to);
+        let told = error.to_string();
+        assert_eq!((error.line(), error.key()), (Some(*line), Some(*key)), "{told}");
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
 fn an_address_is_one_workloads_alone() {
     let text = format!(
         "{GOOD}\n[[workload]]\nname = \"green-b\"\nnetwork = \"green\"\naddress = \"10.1.1.12\"\n\

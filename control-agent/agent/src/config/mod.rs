@@ -6,6 +6,7 @@
 //! | `check` | raw to [`Config`]: node and BGP |
 //! | `check::networks`, `check::workloads` | theirs, and what must hold between them |
 //! | `check::policies` | policies, security groups, and which networks they join |
+//! | `check::flows` | mirrors, fat flows, timeouts |
 //! | `check::values` | single values |
 //! | `error` | the message: file, line, key, and what is allowed |
 //!
@@ -19,7 +20,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use proto::bgp::{Dialing, Encapsulation, RouteTarget};
-use tables::{AnyPrefix, FloatingDirection, FlowTimeout, PortMapping, Ports, RuleFamily};
+use tables::{
+    AnyPrefix, FatFlowRule, FloatingDirection, FlowTimeout, PortMapping, Ports, RuleFamily,
+};
 use wire::{Address, Mac, Prefix, Vni};
 
 pub use error::ConfigError;
@@ -43,6 +46,19 @@ pub struct Config {
     pub groups: Vec<SecurityGroup>,
     /// How long flows may be idle, by protocol and port.
     pub timeouts: Vec<FlowTimeout>,
+    /// Where copies go that policies ask for, by name.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// An analyser: copies go to it through the fabric, as frames in VXLAN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Its name.
+    pub name: String,
+    /// Its address on the underlay.
+    pub address: IpAddr,
+    /// What its copies carry.
+    pub vni: Vni,
 }
 
 /// A network policy: rules for what passes between networks that it is attached to.
@@ -71,6 +87,8 @@ pub struct PolicyRule {
     pub both_ways: bool,
     /// Whether sessions are logged.
     pub log: bool,
+    /// The mirror that gets copies of their packets, by name.
+    pub mirror: Option<String>,
 }
 
 /// A side of a rule.
@@ -287,6 +305,12 @@ pub struct Workload {
     pub groups: Vec<String>,
     /// Its floating IPs.
     pub floating_ips: Vec<FloatingIp>,
+    /// Flows of its that are made coarser.
+    pub fat_flows: Vec<FatFlowRule>,
+    /// IPv4 addresses whose flows are not.
+    pub fat_flow_exclude: Vec<Prefix<Ipv4Addr>>,
+    /// IPv6 addresses whose flows are not.
+    pub fat_flow_exclude6: Vec<Prefix<Ipv6Addr>>,
     /// At most so many flows.
     pub max_flows: Option<u32>,
     /// At most so many new sessions a second.

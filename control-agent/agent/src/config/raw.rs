@@ -25,6 +25,8 @@ pub(super) struct File {
     pub(super) security_group: Vec<SecurityGroup>,
     #[serde(default)]
     pub(super) flow_timeout: Vec<FlowTimeout>,
+    #[serde(default)]
+    pub(super) mirror: Vec<Mirror>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +53,32 @@ pub(super) struct PolicyRule {
     pub(super) direction: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) log: bool,
+    pub(super) mirror: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mirror {
+    pub(super) name: Spanned<String>,
+    pub(super) address: Spanned<String>,
+    pub(super) vni: Spanned<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FatFlow {
+    pub(super) protocol: Spanned<String>,
+    pub(super) port: Option<Spanned<i64>>,
+    pub(super) ignore: Option<Spanned<String>>,
+    pub(super) source: Option<Aggregate>,
+    pub(super) destination: Option<Aggregate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Aggregate {
+    pub(super) prefix: Spanned<String>,
+    pub(super) length: Spanned<i64>,
 }
 
 #[derive(Deserialize)]
@@ -181,6 +209,10 @@ pub(super) struct Workload {
     pub(super) security_groups: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) floating_ips: Vec<FloatingIp>,
+    #[serde(default)]
+    pub(super) fat_flows: Vec<FatFlow>,
+    #[serde(default)]
+    pub(super) fat_flow_exclude: Vec<Spanned<String>>,
     pub(super) max_flows: Option<Spanned<i64>>,
     pub(super) max_new_flows: Option<Spanned<i64>>,
 }

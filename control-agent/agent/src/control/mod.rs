@@ -434,7 +434,8 @@ impl Control {
 fn free_others(ids: &mut Ids, config: &Config) {
     let networks: Vec<&str> = config.networks.iter().map(|n| n.name.as_str()).collect();
     let workloads = config.workloads.iter().map(|w| (w.name.as_str(), w.network.as_str()));
-    ids.keep_configured(&networks, &workloads.collect::<Vec<_>>());
+    let mirrors: Vec<&str> = config.mirrors.iter().map(|m| m.name.as_str()).collect();
+    ids.keep_configured(&networks, &workloads.collect::<Vec<_>>(), &mirrors);
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | (here) | fabric, networks, workloads |
 //! | `remote` | what lies beyond the fabric, and who answers ARP and ND for it |
-//! | `policy` | rule sets, identities, floating IPs |
+//! | `policy` | rule sets, identities, mirrors, floating IPs |
 //! | `bridging` | broadcast trees, labels for frames |
 //!
 //! A pure function but for the ids it asks for.
@@ -120,6 +120,10 @@ pub(crate) fn desired(inputs: &Inputs<'_>, ids: &mut Ids) -> Desired {
     let mut build = Build { inputs, ids, result: Desired::default() };
     let outcome = build.fabric();
     build.note("the fabric", outcome);
+    for mirror in &inputs.config.mirrors {
+        let outcome = build.mirror(mirror);
+        build.note(format_args!("mirror {}", mirror.name), outcome);
+    }
     let outcome = build.rule_sets();
     build.note("policy", outcome);
     for network in &inputs.config.networks {
@@ -360,6 +364,9 @@ impl Build<'_> {
             next_hop: Some(l3),
             policy: policy.unwrap_or_default(),
             floating_ips,
+            fat_flow_rules: workload.fat_flows.clone(),
+            fat_flow_exclude: workload.fat_flow_exclude.clone(),
+            fat_flow_exclude6: workload.fat_flow_exclude6.clone(),
             ..Vif::new(vif, attachment.device.as_str(), VifKind::Virtual)
         }));
         self.label(label, l3);

@@ -6,20 +6,25 @@
 //! | rule set of a network | the rules of its policies in order, each way they allow; then: within the network everything |
 //! | rule sets of a group | what members may be sent, and send |
 //! | identity | a network and groups, shared by all routes of the same |
+//! | mirror | a VXLAN tunnel to the analyser |
 //!
-//! An interface asks for flows when its network has a policy or a limit, or itself groups, floating IPs or limits.
+//! An interface asks for flows when its network has a policy or a limit, or itself groups, floating IPs, fat flows or
+//! limits.
 
 use std::net::IpAddr;
 
+use proto::bgp::Encapsulation;
 use tables::{
-    GroupId, Identity, IdentityId, Judge, NetworkId, Object, Peer, Ports, Rule, RuleFamily, RuleId,
-    RuleSet, RuleSetId, Verdict, VifPolicy,
+    GroupId, Identity, IdentityId, Judge, MirrorFlags, NetworkId, Object, Peer, Ports, Rule,
+    RuleFamily, RuleId, RuleSet, RuleSetId, Verdict, VifPolicy,
 };
 
 use super::Build;
-use crate::config::{GroupRule, Network, PolicyEnd, PolicyRule, Remote, SecurityGroup, Workload};
+use crate::config::{
+    GroupRule, Mirror, Network, PolicyEnd, PolicyRule, Remote, SecurityGroup, Workload,
+};
 use crate::ids::IdsError;
-use crate::rib::import::Origin;
+use crate::rib::import::{Hop, Origin};
 use crate::stable;
 
 impl Build<'_> {
@@ -29,7 +34,7 @@ impl Build<'_> {
             if !network.policies.is_empty() {
                 let id = RuleSetId(self.ids.number("rules", &network_rules(&network.name)));
                 let name = format!("network-policy {}", network.name);
-                let rules = self.network_rules(network);
+                let rules = self.network_rules(network)?;
                 self.put(Object::RuleSet(RuleSet { id, name, rules }));
             }
         }
@@ -52,22 +57,38 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn network_rules(&self, network: &Network) -> Vec<Rule> {
+    /// A mirror and the way to its analyser.
+    pub(super) fn mirror(&mut self, mirror: &Mirror) -> Result<(), IdsError> {
+        let id = self.ids.mirror(&mirror.name)?;
+        let next_hop = self.tunnel(&Hop {
+            endpoint: mirror.address,
+            encapsulation: Encapsulation::Vxlan,
+            label: mirror.vni.into(),
+            router_mac: None,
+        })?;
+        let (vni, flags) = (Some(mirror.vni), MirrorFlags::default());
+        self.put(Object::Mirror(tables::Mirror { id, next_hop, vni, vlan: 0, flags }));
+        Ok(())
+    }
+
+    fn network_rules(&mut self, network: &Network) -> Result<Vec<Rule>, IdsError> {
         let config = self.inputs.config;
         let policies = network.policies.iter().filter_map(|name| config.policy(name));
         let mut rules = Vec::new();
         for policy in policies {
             for (at, rule) in policy.rules.iter().enumerate() {
                 let id = stable::uuid(&["policy", &policy.name, &at.to_string()]);
-                rules.push(self.policy_rule(id, rule, (&rule.source, &rule.destination)));
+                let mirror = rule.mirror.as_ref().map(|name| self.ids.mirror(name)).transpose()?;
+                let one = |ends| Rule { mirror, ..self.policy_rule(id, rule, ends) };
+                rules.push(one((&rule.source, &rule.destination)));
                 if rule.both_ways {
-                    rules.push(self.policy_rule(id, rule, (&rule.destination, &rule.source)));
+                    rules.push(one((&rule.destination, &rule.source)));
                 }
             }
         }
         let own = Peer::Network(NetworkId(network.id));
         rules.push(Rule { source: own.clone(), destination: own, ..open(RuleId::IMPLICIT_ALLOW) });
-        rules
+        Ok(rules)
     }
 
     fn policy_rule(
@@ -140,6 +161,7 @@ impl Build<'_> {
         };
         let asks = policy != VifPolicy::default()
             || !workload.floating_ips.is_empty()
+            || !workload.fat_flows.is_empty()
             || network.max_flows.is_some();
         asks.then_some(policy)
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tables::{Peer, RuleSet, Verdict};
+use tables::{Peer, RuleSet, TunnelEncap, Verdict};
 
 use super::*;
 use crate::rib::import::{Origin, Origins};
@@ -174,6 +174,47 @@ fn a_floating_ip_is_a_route_of_its_network_and_known_to_the_interface() {
     let floating = &red.floating_ips[0];
     assert_eq!((floating.vrf, floating.fixed.to_string()), (public, "10.1.1.11".to_owned()));
     assert_eq!(route(&objects, public, "203.0.113.11/32").unwrap().next_hop, red.next_hop.unwrap());
+}
+
+#[test]
+fn a_rules_mirror_is_a_tunnel_to_its_analyser() {
+    let text = FILE.replace("ports = \"80\" }", "ports = \"80\", mirror = \"probe\" }")
+        + "[[mirror]]\nname = \"probe\"\naddress = \"192.0.2.99\"\nvni = 99\n";
+    let (objects, mut ids) = objects(&text);
+    let id = ids.mirror("probe").unwrap();
+    let Some(Object::Mirror(mirror)) = objects.get(&Key::Mirror(id)) else { panic!("a mirror") };
+    let Some(Object::NextHop(hop)) = objects.get(&Key::NextHop(mirror.next_hop)) else {
+        panic!("its next hop");
+    };
+    let NextHopKind::Tunnel { destination, encap, .. } = &hop.kind else { panic!("{hop:?}") };
+    assert_eq!((destination.to_string(), *encap), ("192.0.2.99".into(), TunnelEncap::Vxlan));
+    assert_eq!(mirror.vni, Vni::try_from(99).ok());
+    let mirrors = |name| -> Vec<_> {
+        rule_set(&objects, name).rules.iter().map(|rule| rule.mirror).collect()
+    };
+    // Both ways, and not within the network.
+    assert_eq!(mirrors("network-policy red"), [Some(id), Some(id), None]);
+    assert_eq!(mirrors("network-policy blue"), [Some(id), Some(id), None]);
+}
+
+#[test]
+fn fat_flows_are_the_interfaces_and_ask_for_flows() {
+    let fat = "name = \"green-a\"\nfat_flows = [{ protocol = \"udp\", port = 53, ignore = \"source\" }, \
+               { protocol = \"icmp\" }, \
+               { protocol = \"tcp\", destination = { prefix = \"10.0.0.0/8\", length = 24 } }]\n\
+               fat_flow_exclude = [\"10.9.0.0/16\", \"2001:db8:9::/48\"]";
+    let (objects, _) = objects(&FILE.replace("name = \"green-a\"", fat));
+    let green = vif_of(&objects, "green-a");
+    assert!(green.flags.contains(VifFlags::POLICY));
+    let [dns, icmp, tcp] = green.fat_flow_rules.as_slice() else { panic!("{green:?}") };
+    assert_eq!((dns.protocol, dns.port, dns.ignore), (17, 53, Some(tables::FatFlowIgnore::Source)));
+    assert_eq!((icmp.protocol, icmp.port), (0, 1), "a protocol without ports is in their place");
+    let cut = tcp.destination.unwrap();
+    assert_eq!(
+        (cut.prefix.to_string(), cut.length, cut.aggregate_length),
+        ("10.0.0.0".into(), 8, 24)
+    );
+    assert_eq!((green.fat_flow_exclude.len(), green.fat_flow_exclude6.len()), (1, 1));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Raw to [`Config`]: each value by itself, then what must hold between them.
 
+mod flows;
 mod networks;
 mod policies;
 mod values;
@@ -29,13 +30,14 @@ pub(super) fn check(source: &Source<'_>, file: raw::File) -> Result<Config> {
         .map(|network| (network.name.get_ref().clone(), network.policies.clone()))
         .collect();
     let mut networks = networks::networks(source, &node, local_as, file.network)?;
-    let policies = policies::policies(source, &networks, file.policy)?;
+    let mirrors = flows::mirrors(source, &node, file.mirror)?;
+    let policies = policies::policies(source, &networks, &mirrors, file.policy)?;
     policies::join(source, &mut networks, &policies, &named)?;
     let groups = policies::groups(source, file.security_group)?;
-    let timeouts = policies::timeouts(source, file.flow_timeout)?;
+    let timeouts = flows::timeouts(source, file.flow_timeout)?;
     let workloads = workloads::workloads(source, &networks, &groups, file.workload)?;
     let analytics = file.analytics.map(|raw| listen(source, &raw.listen)).transpose()?;
-    Ok(Config { node, bgp, analytics, networks, workloads, policies, groups, timeouts })
+    Ok(Config { node, bgp, analytics, networks, workloads, policies, groups, timeouts, mirrors })
 }
 
 fn listen(source: &Source<'_>, text: &Spanned<String>) -> Result<SocketAddr> {

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use tables::{AnyPrefix, FloatingDirection, FlowTimeout, PortMapping, Ports, RuleFamily};
+use tables::{AnyPrefix, FloatingDirection, PortMapping, Ports, RuleFamily};
 use toml::Spanned;
 use wire::protocol;
 
 use super::super::error::Source;
 use super::super::{
-    FloatingIp, GroupRule, Network, Policy, PolicyEnd, PolicyRule, Remote, SecurityGroup, raw,
+    FloatingIp, GroupRule, Mirror, Network, Policy, PolicyEnd, PolicyRule, Remote, SecurityGroup,
+    raw,
 };
 use super::Result;
 use super::values::{address, host_of, name, number};
@@ -16,6 +17,7 @@ use super::values::{address, host_of, name, number};
 pub(super) fn policies(
     source: &Source<'_>,
     networks: &[Network],
+    mirrors: &[Mirror],
     raw: Vec<raw::Policy>,
 ) -> Result<Vec<Policy>> {
     let mut policies: Vec<Policy> = Vec::new();
@@ -25,7 +27,7 @@ pub(super) fn policies(
             let problem = format!("\"{name}\" is given twice; allowed is one policy per name");
             return Err(source.at(raw.name.span(), "policy.name", problem));
         }
-        let rules = raw.rules.iter().map(|rule| policy_rule(source, networks, rule));
+        let rules = raw.rules.iter().map(|rule| policy_rule(source, networks, mirrors, rule));
         policies.push(Policy { name, rules: rules.collect::<Result<_>>()? });
     }
     policies.sort_by(|a, b| a.name.cmp(&b.name));
@@ -35,6 +37,7 @@ pub(super) fn policies(
 fn policy_rule(
     source: &Source<'_>,
     networks: &[Network],
+    mirrors: &[Mirror],
     raw: &raw::PolicyRule,
 ) -> Result<PolicyRule> {
     let pass = match raw.action.get_ref().as_str() {
@@ -62,7 +65,20 @@ fn policy_rule(
         ports: ports(source, "policy.rules.ports", raw.ports.as_ref())?,
         both_ways,
         log: raw.log,
+        mirror: raw.mirror.as_ref().map(|text| mirror(source, mirrors, text)).transpose()?,
     })
+}
+
+fn mirror(source: &Source<'_>, mirrors: &[Mirror], text: &Spanned<String>) -> Result<String> {
+    let word = text.get_ref();
+    if mirrors.iter().any(|mirror| mirror.name == *word) {
+        return Ok(word.clone());
+    }
+    let problem = format!(
+        "\"{word}\" is no mirror of this file; allowed are: {}",
+        list(mirrors.iter().map(|mirror| mirror.name.as_str()))
+    );
+    Err(source.at(text.span(), "policy.rules.mirror", problem))
 }
 
 fn policy_end(
@@ -184,34 +200,6 @@ fn remote(
             Err(source.at(text.span(), key, problem))
         }
     }
-}
-
-pub(super) fn timeouts(
-    source: &Source<'_>,
-    raw: Vec<raw::FlowTimeout>,
-) -> Result<Vec<FlowTimeout>> {
-    const PORT: &str = "flow_timeout.port";
-    let mut timeouts: Vec<FlowTimeout> = Vec::new();
-    for raw in raw {
-        const KEY: &str = "flow_timeout.protocol";
-        let protocol = protocol_of(source, KEY, Some(&raw.protocol))?;
-        let protocol = protocol.ok_or_else(|| {
-            source.at(raw.protocol.span(), KEY, "\"any\"; allowed is one protocol")
-        })?;
-        let port = match &raw.port {
-            Some(port) => number(source, PORT, port, 0..=u16::MAX, "a port; 0 is any")?,
-            None => 0,
-        };
-        let allowed = 1..=86_400;
-        let seconds = number(source, "flow_timeout.seconds", &raw.seconds, allowed, "seconds")?;
-        if timeouts.iter().any(|other| (other.protocol, other.port) == (protocol, port)) {
-            let problem = "is given twice for this protocol and port; allowed is one timeout";
-            return Err(source.at(raw.protocol.span(), KEY, problem));
-        }
-        timeouts.push(FlowTimeout { protocol, port, seconds });
-    }
-    timeouts.sort_by_key(|timeout| (timeout.protocol, timeout.port));
-    Ok(timeouts)
 }
 
 /// The policies a network names must exist. Networks that a policy of both lets speak with each other share routes, which
@@ -360,7 +348,7 @@ fn mapping(source: &Source<'_>, raw: &raw::PortMapping) -> Result<PortMapping> {
     Ok(PortMapping { protocol, floating: port(&raw.floating)?, fixed: port(&raw.fixed)? })
 }
 
-fn protocol_of(
+pub(super) fn protocol_of(
     source: &Source<'_>,
     key: &str,
     text: Option<&Spanned<String>>,
@@ -398,7 +386,7 @@ fn ports(source: &Source<'_>, key: &str, text: Option<&Spanned<String>>) -> Resu
     }
 }
 
-fn prefix(source: &Source<'_>, key: &str, text: &Spanned<String>) -> Result<AnyPrefix> {
+pub(super) fn prefix(source: &Source<'_>, key: &str, text: &Spanned<String>) -> Result<AnyPrefix> {
     let word = text.get_ref();
     let inet = word.parse().map(AnyPrefix::V4);
     inet.or_else(|_| word.parse().map(AnyPrefix::V6)).map_err(|_| {

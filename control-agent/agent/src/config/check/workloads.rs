@@ -9,7 +9,7 @@ use wire::Address;
 use super::super::error::Source;
 use super::super::{FloatingIp, Host, Network, PortKind, SecurityGroup, Subnet, Workload, raw};
 use super::values::{address, device, host_of, mac, name, number};
-use super::{Result, policies};
+use super::{Result, flows, policies};
 use crate::desired::LARGEST_MTU;
 use crate::stable;
 
@@ -138,9 +138,14 @@ fn workload(
     let max_flows = raw.max_flows.as_ref().map(|it| limit("workload.max_flows", it)).transpose()?;
     let max_new_flows =
         raw.max_new_flows.as_ref().map(|it| limit("workload.max_new_flows", it)).transpose()?;
+    let excluded = flows::excluded(source, raw)?;
+    let fat_flow = |raw| flows::fat_flow(source, raw);
     Ok(Workload {
         groups: members(source, groups, &raw.security_groups)?,
         floating_ips: raw.floating_ips.iter().map(floating_ip).collect::<Result<_>>()?,
+        fat_flows: raw.fat_flows.iter().map(fat_flow).collect::<Result<_>>()?,
+        fat_flow_exclude: excluded.inet,
+        fat_flow_exclude6: excluded.inet6,
         max_flows,
         max_new_flows,
         mtu: raw.mtu.as_ref().map(mtu).transpose()?,
