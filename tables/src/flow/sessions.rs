@@ -297,7 +297,8 @@ impl Sessions {
     }
 
     /// Makes a session and puts its keys into the directory. The caller holds it: it claims a direction and then calls
-    /// [`Sessions::let_go`].
+    /// [`Sessions::let_go`]. A session that is to wait for an agent has been [admitted](Undecided::admit); that ends with it,
+    /// or here.
     ///
     /// # Errors
     /// `Err(Some)`: another worker was faster, and this is its flow of the first packet's key. `Err(None)`: no slot, no
@@ -309,14 +310,19 @@ impl Sessions {
         quota: &Quota,
         new: &NewSession,
     ) -> Result<FlowId, Option<FlowId>> {
-        if !self.charge(quota, flows(new)) {
+        let refuse = || {
+            if new.flows.0.flags.contains(FlowFlags::HELD) {
+                self.undecided.leave(quota.vif.0);
+            }
             self.count(worker, |counts| &counts.refused);
-            return Err(None);
+            Err(None)
+        };
+        if !self.charge(quota, flows(new)) {
+            return refuse();
         }
         let Some(session) = self.take_slot(slots) else {
             self.refund(quota.vif.0, quota.vrf.0, flows(new));
-            self.count(worker, |counts| &counts.refused);
-            return Err(None);
+            return refuse();
         };
         let forward = session.forward();
         let first = self.fill(forward, quota, new);
@@ -329,6 +335,10 @@ impl Sessions {
             self.end(forward, worker);
             self.let_go(forward);
             return placed.map(|()| forward);
+        }
+        // Whoever found it by the key that was there first may have ended it, before the other one was.
+        if self.session(forward).is_some_and(|session| session.has_ended()) {
+            self.withdraw_both(forward);
         }
         self.count(worker, |counts| &counts.created);
         if new.flags.contains(SessionFlags::LOG) {
@@ -394,12 +404,7 @@ impl Sessions {
             return false;
         }
         let forward = id.session().forward();
-        for id in [forward, forward.other()] {
-            if let Some(flow) = self.flow(id).filter(|flow| is_there(*flow)) {
-                flow.set(FlowFlags::DEAD);
-                self.withdraw(id, flow);
-            }
-        }
+        self.withdraw_both(forward);
         self.settle(forward);
         self.count(worker, |counts| &counts.ended);
         true
@@ -595,6 +600,16 @@ impl Sessions {
         self.directory.len()
     }
 
+    /// Both directions of a session that has ended are dead, and their keys go out of the directory.
+    fn withdraw_both(&self, forward: FlowId) {
+        for id in [forward, forward.other()] {
+            if let Some(flow) = self.flow(id).filter(|flow| is_there(*flow)) {
+                flow.set(FlowFlags::DEAD);
+                self.withdraw(id, flow);
+            }
+        }
+    }
+
     /// Takes a flow's key out of the directory.
     fn withdraw(&self, id: FlowId, flow: Flow<'_>) {
         let hash = flow.key().packed(self.seed).hash();
@@ -665,17 +680,18 @@ impl Sessions {
             [Some(a), Some(b)] if a.0.hash() > b.0.hash() => [Some(b), Some(a)],
             all => all,
         };
-        let mut done: Option<u64> = None;
+        let mut done: Option<(u64, FlowId)> = None;
         for (key, id) in [lower, higher].into_iter().flatten() {
             match self.directory.entry(key.hash()) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(id.index());
-                    done = Some(key.hash());
+                    done = Some((key.hash(), id));
                 }
                 Entry::Occupied(found) => {
                     drop(found);
-                    if let Some(hash) = done {
-                        self.directory.remove(&hash);
+                    if let Some((hash, id)) = done {
+                        // It may be another session's by now, if this one was found and ended.
+                        self.directory.remove_if(&hash, |_, found| *found == id.index());
                     }
                     return Err(self.find(first));
                 }

@@ -204,9 +204,6 @@ fn begin(
     }
     let new = new_session(&plan, now.into());
     let made = table.sessions.create(worker, &mut table.slots, &quota, &new);
-    if made.is_err() && plan.is_agents() {
-        table.sessions.undecided().leave(charged);
-    }
     let forward = match made {
         Ok(forward) => forward,
         Err(Some(faster)) => {
