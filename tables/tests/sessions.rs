@@ -115,6 +115,40 @@ fn quotas_are_exact() {
     assert_eq!(sessions.counts(0).refused, 1);
 }
 
+/// Whoever is refused, for whatever reason, does not count as one that waits for an agent.
+#[test]
+fn what_waits_for_an_agent_is_counted_once_and_not_when_it_is_refused() {
+    let sessions = Sessions::new(2, 1, 1).unwrap();
+    let mut slots = FreeSlots::default();
+    let made = |port| Made {
+        key: key(port),
+        answers: key(port).reversed(NhId(2)),
+        ends: (Some(VifId(3)), None),
+        vrfs: (VrfId(1), VrfId(1)),
+        now: 0,
+    };
+    let mut make = |port| sessions.make_for(0, &mut slots, &made(port));
+    let first = make(1).unwrap();
+    assert_eq!(make(1), Err(Some(first)), "there is one");
+    assert_eq!(sessions.undecided().flows(), 1);
+    let second = make(2).unwrap();
+    assert_eq!((make(3), sessions.undecided().flows()), (Err(None), 2), "there is no room");
+    sessions.settle(first);
+    sessions.settle(first);
+    assert_eq!(sessions.undecided().flows(), 1);
+    for id in [first, second] {
+        sessions.end(id, 0);
+        sessions.leave(id, 0);
+    }
+    assert_eq!((sessions.undecided().flows(), sessions.of_vif(VifId(3))), (0, 0));
+    let held =
+        NewSession { flows: (NewFlow { key: key(9), flags: FlowFlags::HELD }, None), ..session(9) };
+    sessions.undecided().admit(VifId(3), 0).unwrap();
+    let nothing = quota(Some(0));
+    assert_eq!(sessions.create(0, &mut FreeSlots::default(), &nothing, &held), Err(None));
+    assert_eq!(sessions.undecided().flows(), 0, "no quota");
+}
+
 #[test]
 fn memory_is_at_most_256_bytes_a_direction() {
     // A directory entry is a hash and an index; hashbrown keeps at least 7/16 of its places filled when it was sized.

@@ -90,6 +90,37 @@ fn h38_drop_counters_are_cleared_on_all_cores() -> Result<()> {
     Ok(())
 }
 
+/// As many flows as asked for, held and then forwarded; a flush takes them away.
+#[test]
+fn flow_p_makes_flows_as_an_agent_does() -> Result<()> {
+    let Some(site) = site("profile", &["--workers", "2"])? else { return Ok(()) };
+    let text = site.say("flow -p 1000 -b 15")?;
+    let lines: Vec<&str> = text.lines().collect();
+    let [held, both] = lines[..] else { anyhow::bail!("two lines: {text}") };
+    let number = |line: &str| line.chars().filter(char::is_ascii_digit).count();
+    ensure!(held.starts_with("Created 1000 HOLD entries in ") && held.ends_with(" msec"), "{text}");
+    ensure!(both.starts_with("Created 1000 HOLD and 1000 FWD entries in "), "{text}");
+    ensure!(both.ends_with(" msec") && number(both) > 8, "{text}");
+    let list = site.say("flow -l")?;
+    ensure!(list.matches("(Gen:").count() == 2000, "both directions of each");
+    let held = || client(&site).and_then(|mut it| Ok(it.flow_table()?.held));
+    lab::eventually("the workers have heard of it", Duration::from_secs(5), || {
+        held().is_ok_and(|held| held == 0)
+    })?;
+    // The same keys again: they are there.
+    let again = site.tool("flow", &["-p", "1"])?;
+    let lines: Vec<&str> = again.text.lines().collect();
+    ensure!(again.status == 254 && lines.len() == 2, "{again:?}");
+    ensure!(lines[0].starts_with("Created 0 HOLD entries in "), "{again:?}");
+    ensure!(lines[1] == "response_process: File exists", "{again:?}");
+    ensure!(site.say("flow -F")?.contains("Deleted 2000 entries in "));
+    ensure!(site.say("flow -p 1")?.contains("Created 1 HOLD and 1 FWD entries in "));
+    for wrong in ["flow -p 4000001", "flow -p 1 -b 16", "flow -p 1 -b 0"] {
+        ensure!(site.say(wrong).is_err(), "{wrong}");
+    }
+    Ok(())
+}
+
 /// Hosts, and the default route.
 fn routes(vrf: VrfId, count: u32) -> Vec<Op> {
     let route = |address: u32, length| {
@@ -218,6 +249,8 @@ fn h38_arguments_that_make_no_sense_hurt_nobody() -> Result<()> {
         ("nh --get 77", 0, not_found),
         ("nh --delete 999", 0, invalid),
         ("nh --delete 0", 0, invalid),
+        ("flow -f 77", 254, "response_process: No such file or directory\n"),
+        ("flow -i 0", 234, "--help            this text\n"),
         ("nh --create 600000 --type 5 --vrf 0", 0, no_device),
         (
             "nh --create 7 --type 2 --vrf 1 --oif 99 --smac 2:0:0:0:0:1 --dmac 2:0:0:0:0:2",

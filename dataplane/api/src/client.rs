@@ -14,8 +14,8 @@ use crate::message::{
     Transaction, VERSIONS,
 };
 use crate::row::{
-    Description, DropStats, Explanation, FlowTableInfo, MemoryStats, PacketFilter, ProcessInfo,
-    RouteChange, VrouterInfo,
+    Description, DropStats, Explanation, FlowHandle, FlowTableInfo, FlowVerdict, MemoryStats,
+    NewFlow, PacketFilter, ProcessInfo, RouteChange, VrouterInfo,
 };
 
 /// The socket's name in its directory.
@@ -318,6 +318,34 @@ impl Client {
         match self.call(&Request::FlushFlows)? {
             Reply::FlowTable(info) => Ok(info),
             other => Err(unexpected(&other, "flow table")),
+        }
+    }
+
+    /// Makes flows without packets.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; of each flow, why it was not made.
+    pub fn make_flows(
+        &mut self,
+        flows: Vec<NewFlow>,
+    ) -> Result<Vec<Result<FlowHandle, ApiError>>, ClientError> {
+        match self.call(&Request::MakeFlows(flows))? {
+            Reply::Flows(flows) => Ok(flows),
+            other => Err(unexpected(&other, "flows")),
+        }
+    }
+
+    /// Decides about flows.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; of each flow, why nothing was decided.
+    pub fn decide_flows(
+        &mut self,
+        verdicts: Vec<FlowVerdict>,
+    ) -> Result<Vec<Result<FlowHandle, ApiError>>, ClientError> {
+        match self.call(&Request::FlowVerdicts(verdicts))? {
+            Reply::Flows(flows) => Ok(flows),
+            other => Err(unexpected(&other, "flows")),
         }
     }
 

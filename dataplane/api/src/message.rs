@@ -9,10 +9,10 @@ use wire::Mac;
 
 use crate::error::{ApiError, ErrorCode};
 use crate::row::{
-    BridgeInfo, Description, DropLogEntry, DropStats, Explanation, FlowChange, FlowInfo,
-    FlowRecord, FlowTableInfo, FlowVerdict, ForwardingClassInfo, LabelInfo, MemoryStats,
-    MirrorInfo, NextHopInfo, PacketFilter, ProcessInfo, QosMapInfo, RouteChange, RouteInfo,
-    VifInfo, VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue,
+    BridgeInfo, Description, DropLogEntry, DropStats, Explanation, FlowChange, FlowHandle,
+    FlowInfo, FlowRecord, FlowTableInfo, FlowVerdict, ForwardingClassInfo, LabelInfo, MemoryStats,
+    MirrorInfo, NewFlow, NextHopInfo, PacketFilter, ProcessInfo, QosMapInfo, RouteChange,
+    RouteInfo, VifInfo, VniInfo, VrfInfo, VrfStats, VrouterInfo, VrouterValue,
 };
 
 /// The versions this crate speaks.
@@ -196,11 +196,21 @@ pub enum Request {
     /// [`ErrorCode::Mismatch`], its key is another; [`ErrorCode::Exists`], the answers are another flow's;
     /// [`ErrorCode::Invalid`], a field is wrong.
     FlowVerdict(FlowVerdict),
+    /// An agent makes flows that no packet has asked for, [`Request::MOST_FLOWS`] at most, each by itself. Answer:
+    /// [`Reply::Flows`]. Refused are, with nothing made: [`ErrorCode::Exists`], there is one of this key or of its answers';
+    /// [`ErrorCode::NoMemory`], there is no room for it; [`ErrorCode::Busy`], no worker can take it now;
+    /// [`ErrorCode::Invalid`], a field is wrong.
+    MakeFlows(Vec<NewFlow>),
+    /// An agent decides about flows, [`Request::MOST_FLOWS`] at most, about each by itself as with
+    /// [`Request::FlowVerdict`]. Answer: [`Reply::Flows`].
+    FlowVerdicts(Vec<FlowVerdict>),
 }
 
 impl Request {
     /// Packets that can be followed at a time.
     pub const MOST_TRACED: u32 = 256;
+    /// Flows that can be made or decided about in one request.
+    pub const MOST_FLOWS: usize = 64;
     /// Seconds for which packets can be followed.
     pub const LONGEST_TRACE: u32 = 3600;
 }
@@ -393,6 +403,8 @@ pub enum Reply {
         /// Whether there are more behind it by now.
         more: bool,
     },
+    /// What became of each flow, in the order in which they were asked for.
+    Flows(Vec<Result<FlowHandle, ApiError>>),
 }
 
 impl Reply {
@@ -413,6 +425,7 @@ impl Reply {
             Reply::FlowTable(_) => "flow table",
             Reply::Explanation(_) => "explanation",
             Reply::FlowRecords { .. } => "flow records",
+            Reply::Flows(_) => "flows",
         }
     }
 }

@@ -259,12 +259,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a worker can be told something now.
+    /// Has a worker take in a flow that it was made the owner of ([`Sessions::make_for`]).
+    ///
+    /// # Errors
+    /// [`Busy`], and nothing has changed.
+    pub fn adopt(&mut self, worker: WorkerId, flow: FlowId) -> Result<(), Busy> {
+        let line = self.lines.get_mut(worker.index()).ok_or(Busy { worker })?;
+        line.commands.push(Command::Adopt(flow)).map_err(|_| Busy { worker })?;
+        line.bell.ring();
+        Ok(())
+    }
+
+    /// Whether a worker can be told so many things now.
     ///
     /// # Errors
     /// [`Busy`].
-    pub fn has_room(&self, worker: WorkerId) -> Result<(), Busy> {
-        let line = self.lines.get(worker.index()).filter(|line| line.commands.slots() != 0);
+    pub fn has_room(&self, worker: WorkerId, things: usize) -> Result<(), Busy> {
+        let line = self.lines.get(worker.index()).filter(|line| line.commands.slots() >= things);
         line.map(|_| ()).ok_or(Busy { worker })
     }
 

@@ -64,7 +64,7 @@ pub use counters::{CounterReader, Counters, DropStatistics, VifStatistics};
 pub use drop_log::{DropSummary, LOGGED_DROPS, LogRule, LoggedDrop};
 pub use engine::{Busy, Engine, Seat, Settings};
 pub use feature::marking::DscpMode;
-pub use flow::{FlowLimits, flow_age, flow_seconds};
+pub use flow::{FlowLimits, flow_age, flow_moment, flow_seconds};
 pub use flow_hash::Seed;
 pub use hand_off::{Wake, WorkerId};
 pub use learn::Sighting;

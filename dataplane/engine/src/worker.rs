@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Inspect { vif: VifId, queue: u16 },
     ClampMss(MssClamp),
     Release(FlowId),
+    Adopt(FlowId),
     Trace(Box<Trace>),
     StopTrace,
 }
@@ -313,6 +314,12 @@ impl Worker {
                 // No more than commands a turn.
                 let noted = self.released.try_push(flow);
                 debug_assert!(noted.is_ok());
+                None
+            }
+            Command::Adopt(flow) => {
+                if let Some(flows) = &mut self.flows {
+                    flows.adopt(flow);
+                }
                 None
             }
             Command::Trace(trace) => {

@@ -7,10 +7,13 @@ mod site;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use engine::WorkerId;
 use etherparse::PacketBuilder;
 use site::policy::*;
 use site::*;
-use tables::flow::{Action, FlowAddresses, FlowId, FlowKey, HoldLimits, Sessions, Undecidable};
+use tables::flow::{
+    Action, FlowAddresses, FlowId, FlowKey, FreeSlots, HoldLimits, Made, Sessions, Undecidable,
+};
 use tables::*;
 use wire::{AgentHeader, Mac, agent_command, protocol};
 
@@ -336,6 +339,45 @@ fn h24_undecided_flows_are_bounded_counted_and_end() {
             - before.get(DropReason::FlowUnusable);
         assert_eq!((dropped, sessions.undecided().flows()), (8, 0));
         assert_eq!(told(&site.send(VIF3, &scan[..20])).len(), 8);
+    });
+}
+
+/// A session that the agent makes is one worker's, packets of another reach it, and it ends when it is idle.
+#[test]
+fn a_session_made_without_a_packet_is_used_and_ends_like_others() {
+    each_undecided(|site, sessions| {
+        let (source, destination) = (Ipv4Addr::new(10, 10, 1, 3), Ipv4Addr::new(10, 10, 1, 4));
+        let key = FlowKey {
+            scope: NhId(20),
+            protocol: protocol::UDP,
+            ports: 1000 << 16 | 53,
+            addresses: FlowAddresses::V4 { source, destination },
+        };
+        let answers = key.reversed(NhId(21));
+        let made = Made { key, answers, ends: (Some(VIF3), Some(VIF4)), vrfs: (RED, RED), now: 0 };
+        let mut slots = FreeSlots::default();
+        for worker in 0..site.workers.len() {
+            let worker = WorkerId(u8::try_from(worker).unwrap());
+            let id = sessions.make_for(worker.0, &mut slots, &made).unwrap();
+            let again = sessions.make_for(worker.0, &mut slots, &made);
+            assert_eq!(again, Err(Some(id)), "there is one");
+            site.engine.adopt(worker, id).unwrap();
+            sessions.decide(id, &decision(PASS)).unwrap();
+            site.engine.release(worker, id).unwrap();
+            site.turn_all();
+            assert_eq!((sessions.undecided().flows(), sessions.flows()), (0, 2));
+            let outcome = site.send(VIF3, &numbered(3, 4, (1000, 53), 2));
+            assert_eq!((outcome.on(VIF4).len(), outcome.on(PKT0).len()), (2, 0));
+            let outcome = site.send(VIF4, &[udp(MAC4, 4, 3, (53, 1000), &[9])]);
+            assert_eq!((outcome.on(VIF3).len(), outcome.on(PKT0).len()), (1, 0));
+            let [forward, reverse] = flows(sessions)[..] else { panic!("both directions") };
+            assert_eq!((forward.packets, reverse.packets), (2, 1));
+            for _ in 0..200 * 4 {
+                site.pass(250_000_000);
+                site.turn_all();
+            }
+            assert_eq!((sessions.flows(), sessions.of_vif(VIF3), sessions.of_vrf(RED)), (0, 0, 0));
+        }
     });
 }
 

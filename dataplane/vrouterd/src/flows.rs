@@ -4,14 +4,14 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use api::{
-    ApiError, Core, Cursor, ErrorCode, FlowAction, FlowChange, FlowInfo, FlowTableInfo,
+    ApiError, Core, Cursor, ErrorCode, FlowAction, FlowChange, FlowHandle, FlowInfo, FlowTableInfo,
     FlowVerdict, Page, Rows,
 };
 use engine::{FlowLimits, Tick, WorkerId, flow_seconds};
 use tables::MirrorId;
 use tables::flow::{
-    Action, Decision, Flow, FlowFlags, FlowId, HoldLimits, NatFlags, Session, SessionFlags,
-    Sessions, State, TcpFlags, Undecidable,
+    Action, Decision, Flow, FlowFlags, FlowId, FreeSlots, HoldLimits, Made, NatFlags, Session,
+    SessionFlags, Sessions, State, TcpFlags, Undecidable,
 };
 
 use crate::verdicts;
@@ -26,11 +26,15 @@ pub(crate) struct Flows {
     sessions: Arc<Sessions>,
     workers: usize,
     limits: FlowLimits,
+    /// For sessions that are made here.
+    slots: FreeSlots,
+    /// The worker that the last of them was given to.
+    next: usize,
 }
 
 impl Flows {
     pub(crate) fn new(sessions: Arc<Sessions>, workers: usize, limits: FlowLimits) -> Flows {
-        Flows { sessions, workers, limits }
+        Flows { sessions, workers, limits, slots: FreeSlots::default(), next: 0 }
     }
 
     /// The sessions, and what the workers were told of how many an interface may have.
@@ -171,10 +175,50 @@ impl Flows {
             return Err(ApiError::new(ErrorCode::Invalid, object, what).in_field("answers"));
         }
         self.sessions.decide(id, decision).map_err(|why| refusal(id, why))?;
-        Ok(match decision.action {
-            Action::Hold => Changed::Held,
-            Action::Drop(_) | Action::Forward { .. } => Changed::Decided,
-        })
+        Ok(Changed::of(decision.action))
+    }
+
+    /// Makes a session that no packet has asked for, for a worker that is then told of it.
+    ///
+    /// # Errors
+    /// `Exists` and `NoMemory`, about `object`.
+    pub(crate) fn make(
+        &mut self,
+        made: &Made,
+        worker: WorkerId,
+        object: &str,
+    ) -> Result<FlowHandle, ApiError> {
+        let refuse = |code, what: String| Err(ApiError::new(code, object.to_owned(), what));
+        match self.sessions.make_for(worker.0, &mut self.slots, made) {
+            Ok(id) => Ok(self.handle(id)),
+            Err(Some(other)) => refuse(ErrorCode::Exists, format!("is flow {other}")),
+            Err(None) => {
+                refuse(ErrorCode::NoMemory, "there is no room for another session".to_owned())
+            }
+        }
+    }
+
+    /// Whom the next session that is made here is given to: each worker in turn.
+    pub(crate) fn next_worker(&mut self) -> WorkerId {
+        self.next = (self.next + 1) % self.workers.max(1);
+        WorkerId(u8::try_from(self.next).unwrap_or(0))
+    }
+
+    fn handle(&self, id: FlowId) -> FlowHandle {
+        let state = self.sessions.flow(id).map_or(State::NONE, |flow| flow.state());
+        FlowHandle { index: id.index(), generation: state.generation() }
+    }
+
+    /// Carries out what was decided about a session that was made here; what cannot be is not there then.
+    ///
+    /// # Errors
+    /// As [`Flows::decide`].
+    pub(crate) fn decide_made(&self, id: FlowId, decision: &Decision) -> Result<Changed, ApiError> {
+        self.sessions.decide(id, decision).map_err(|why| {
+            self.end(id);
+            refusal(id, why)
+        })?;
+        Ok(Changed::of(decision.action))
     }
 
     /// The directions of a flow's session whose packets wait, and the workers they wait at.
@@ -299,6 +343,15 @@ pub(crate) enum Changed {
     Decided,
     /// They wait on.
     Held,
+}
+
+impl Changed {
+    fn of(action: Action) -> Changed {
+        match action {
+            Action::Hold => Changed::Held,
+            Action::Drop(_) | Action::Forward { .. } => Changed::Decided,
+        }
+    }
 }
 
 fn refusal(id: FlowId, why: Undecidable) -> ApiError {

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use api::{
-    ApiError, DropScope, DropStats, ErrorCode, Lookup, PacketFilter, Reply, Request, Table,
-    VrouterValue,
+    ApiError, DropScope, DropStats, ErrorCode, FlowHandle, FlowVerdict, Lookup, NewFlow,
+    PacketFilter, Reply, Request, Table, VrouterValue,
 };
+use engine::flow_moment;
+use tables::flow::FlowId;
 use tables::{MirrorId, ModelError, Op, Owner, VifId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -173,17 +175,24 @@ impl Server {
             Request::FlushFlows => Reply::FlowTable(self.flows.flush()),
             Request::SetFlow { index, change, mirror } => {
                 let mirror = mirror.map(MirrorId);
-                let check = verdicts::check_mirror(index, mirror, self.publisher.model());
+                let object = format!("flow {index}");
+                let check = verdicts::check_mirror(&object, mirror, self.publisher.model());
                 answered(check.and_then(|()| {
                     self.change_flow(index, |flows| flows.set(index, change, mirror))
                 }))
             }
             Request::FlowVerdict(verdict) => {
-                let check = verdicts::check(&verdict, self.publisher.model());
-                answered(check.and_then(|decision| {
-                    self.change_flow(verdict.index, |flows| flows.decide(&verdict, &decision))
-                }))
+                let decided = self.decide_flow(&verdict).map(|_| self.publisher.pending());
+                answered(decided)
             }
+            Request::FlowVerdicts(verdicts) => match too_many(verdicts.len()) {
+                Some(refusal) => Reply::Error(refusal),
+                None => Reply::Flows(self.patiently(&verdicts, Server::decide_flow).await),
+            },
+            Request::MakeFlows(flows) => match too_many(flows.len()) {
+                Some(refusal) => Reply::Error(refusal),
+                None => Reply::Flows(self.patiently(&flows, Server::make_flow).await),
+            },
             Request::Dump { table, after } => {
                 if matches!(table, Table::Vif { .. }) && after.is_none() {
                     self.ports.inspect(None).await;
@@ -279,13 +288,69 @@ impl Server {
         };
         // Nothing is changed that could not be told.
         let held = self.flows.held(index);
-        held.iter().try_for_each(|(worker, _)| self.ports.has_room(*worker)).map_err(busy)?;
+        held.iter().try_for_each(|(worker, _)| self.ports.has_room(*worker, 1)).map_err(busy)?;
         if change(&self.flows)? == Changed::Decided {
             held.iter()
                 .try_for_each(|(worker, id)| self.ports.release(*worker, *id))
                 .map_err(busy)?;
         }
         Ok(self.publisher.pending())
+    }
+
+    /// Each after the other; where a worker has not caught up with what it was told, it gets a moment to.
+    async fn patiently<T>(
+        &mut self,
+        all: &[T],
+        each: impl Fn(&mut Server, &T) -> Result<FlowHandle, ApiError>,
+    ) -> Vec<Result<FlowHandle, ApiError>> {
+        const MOMENTS: usize = 20;
+        let mut outcomes = Vec::with_capacity(all.len());
+        for one in all {
+            let mut outcome = each(self, one);
+            for _ in 0..MOMENTS {
+                if !outcome.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::Busy) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                outcome = each(self, one);
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    /// An agent decides about a flow.
+    fn decide_flow(&mut self, verdict: &FlowVerdict) -> Result<FlowHandle, ApiError> {
+        let decision = verdicts::check(verdict, self.publisher.model())?;
+        self.change_flow(verdict.index, |flows| flows.decide(verdict, &decision))?;
+        Ok(FlowHandle { index: verdict.index, generation: verdict.generation })
+    }
+
+    /// An agent makes a flow that no packet has asked for.
+    fn make_flow(&mut self, flow: &NewFlow) -> Result<FlowHandle, ApiError> {
+        let (made, decision) =
+            verdicts::check_new(flow, self.publisher.model(), flow_moment(now()))?;
+        let object = verdicts::named(&flow.key);
+        let busy =
+            |busy: engine::Busy| ApiError::new(ErrorCode::Busy, object.clone(), busy.to_string());
+        // Nothing is made that its worker cannot be told of, both times.
+        let worker = self.flows.next_worker();
+        self.ports.has_room(worker, 2).map_err(busy)?;
+        let handle = self.flows.make(&made, worker, &object)?;
+        let id = FlowId::new(handle.index)
+            .ok_or_else(|| ApiError::new(ErrorCode::NoMemory, object.clone(), "has no index"))?;
+        self.ports.adopt(worker, id).map_err(busy)?;
+        let decided = self.flows.decide_made(id, &decision).map_err(|refusal| ApiError {
+            // Its index is nobody's any more.
+            object: object.clone(),
+            ..refusal
+        })?;
+        if decided == Changed::Decided {
+            for (worker, id) in self.flows.held(handle.index) {
+                self.ports.release(worker, id).map_err(busy)?;
+            }
+        }
+        Ok(handle)
     }
 
     /// What would become of a packet.
@@ -376,6 +441,14 @@ async fn until(time: Option<Instant>) {
 
 fn done(result: Result<tables::Generation, ModelError>) -> Reply {
     answered(result.map_err(|error| refusal(&error)))
+}
+
+/// More flows than a request may name.
+fn too_many(flows: usize) -> Option<ApiError> {
+    (flows > Request::MOST_FLOWS).then(|| {
+        let what = format!("{flows} in one request; allowed are {}", Request::MOST_FLOWS);
+        ApiError::new(ErrorCode::Invalid, "flows", what)
+    })
 }
 
 fn answered(result: Result<tables::Generation, ApiError>) -> Reply {

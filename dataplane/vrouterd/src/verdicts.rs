@@ -1,8 +1,10 @@
-//! Verdicts of an agent about flows, as requests have them: looked at field by field, and turned into what sessions obey.
+//! Verdicts of an agent about flows, and flows that it makes, as requests have them: looked at field by field, and turned into what sessions obey.
 
-use api::{ApiError, ErrorCode, FlowAction, FlowEnds, FlowVerdict};
-use tables::flow::{Action, Decision, FlowAddresses, FlowKey};
-use tables::{MirrorId, Model, limits};
+use std::net::{IpAddr, SocketAddr};
+
+use api::{ApiError, ErrorCode, FlowAction, FlowEnds, FlowVerdict, NewFlow};
+use tables::flow::{Action, Decision, FlowAddresses, FlowKey, Made};
+use tables::{MirrorId, Model, NextHopKind, VifId, limits};
 
 /// The last code of reference cli.md section 7.5.
 const LAST_REASON: u8 = 0x22;
@@ -12,12 +14,84 @@ const LAST_REASON: u8 = 0x22;
 /// # Errors
 /// `Invalid`, naming the field.
 pub(crate) fn check(verdict: &FlowVerdict, model: &Model) -> Result<Decision, ApiError> {
+    check_as(&format!("flow {}", verdict.index), verdict, model)
+}
+
+/// The session that an agent wants made, and what it decides about it.
+///
+/// # Errors
+/// `Invalid`, naming the field.
+pub(crate) fn check_new(
+    flow: &NewFlow,
+    model: &Model,
+    now: u32,
+) -> Result<(Made, Decision), ApiError> {
+    let object = named(&flow.key);
+    let invalid = |field: &str, what: &str| {
+        ApiError::new(ErrorCode::Invalid, object.clone(), what).in_field(field)
+    };
+    let verdict = FlowVerdict {
+        index: 0,
+        generation: 0,
+        key: flow.key,
+        action: flow.action,
+        drop_reason: flow.drop_reason,
+        answers: flow.answers,
+        destination_vrf: flow.destination_vrf,
+        mirrors: flow.mirrors,
+        ecmp: flow.ecmp,
+    };
+    let decision = check_as(&object, &verdict, model)?;
+    let families = "source and destination are of two families";
+    let key = key(&flow.key).ok_or_else(|| invalid("key", families))?;
+    let answers = match &flow.answers {
+        Some(answers) => self::key(answers).ok_or_else(|| invalid("answers", families))?,
+        None => key.reversed(key.scope),
+    };
+    if answers.protocol != key.protocol || answers.addresses.is_ipv6() != key.addresses.is_ipv6() {
+        return Err(invalid("answers", "are of another protocol or family than the flow"));
+    }
+    if answers == key {
+        return Err(invalid("answers", "are the flow itself"));
+    }
+    if flow.vrf.index() >= limits::VRFS {
+        return Err(invalid("vrf", &format!("{} is above {}", flow.vrf, limits::VRFS - 1)));
+    }
+    let vrfs = (flow.vrf, flow.destination_vrf.unwrap_or(flow.vrf));
+    Ok((Made { key, answers, ends: ends(&flow.key, model), vrfs, now }, decision))
+}
+
+/// The local ends of a flow: whose key's next hop is an interface's comes from there, or goes there if its destination is
+/// the interface's address.
+fn ends(key: &FlowEnds, model: &Model) -> (Option<VifId>, Option<VifId>) {
+    let vif = model.next_hop(key.key_next_hop).and_then(|hop| match hop.kind {
+        NextHopKind::Encap { vif, .. } => model.vif(vif),
+        _ => None,
+    });
+    let Some(vif) = vif.filter(|vif| vif.next_hop == Some(key.key_next_hop)) else {
+        return (None, None);
+    };
+    let is_destination = match key.destination {
+        IpAddr::V4(address) => vif.ip == Some(address),
+        IpAddr::V6(address) => vif.ip6 == Some(address),
+    };
+    if is_destination { (None, Some(vif.id)) } else { (Some(vif.id), None) }
+}
+
+/// How messages name a flow that has no index.
+pub(crate) fn named(key: &FlowEnds) -> String {
+    let FlowEnds { source, source_port, destination, destination_port, protocol, .. } = key;
+    let (source, destination) =
+        (SocketAddr::new(*source, *source_port), SocketAddr::new(*destination, *destination_port));
+    format!("flow {source} to {destination}, protocol {protocol}")
+}
+
+fn check_as(object: &str, verdict: &FlowVerdict, model: &Model) -> Result<Decision, ApiError> {
     let invalid = |field: &str, what: String| {
-        let object = format!("flow {}", verdict.index);
-        ApiError::new(ErrorCode::Invalid, object, what).in_field(field)
+        ApiError::new(ErrorCode::Invalid, object.to_owned(), what).in_field(field)
     };
     for mirror in verdict.mirrors.iter().flatten() {
-        check_mirror(verdict.index, Some(MirrorId(*mirror)), model)?;
+        check_mirror(object, Some(MirrorId(*mirror)), model)?;
     }
     let action = match verdict.action {
         FlowAction::Hold => Action::Hold,
@@ -52,15 +126,14 @@ pub(crate) fn check(verdict: &FlowVerdict, model: &Model) -> Result<Decision, Ap
 /// # Errors
 /// `Invalid`.
 pub(crate) fn check_mirror(
-    index: u32,
+    object: &str,
     mirror: Option<MirrorId>,
     model: &Model,
 ) -> Result<(), ApiError> {
     match mirror.filter(|mirror| model.mirror(*mirror).is_none()) {
         Some(mirror) => {
             let what = format!("there is no mirror {mirror}");
-            let object = format!("flow {index}");
-            Err(ApiError::new(ErrorCode::Invalid, object, what).in_field("mirrors"))
+            Err(ApiError::new(ErrorCode::Invalid, object.to_owned(), what).in_field("mirrors"))
         }
         None => Ok(()),
     }

@@ -31,8 +31,8 @@ pub use index::FlowIndex;
 pub use key::{FlowAddresses, FlowKey, Packed};
 pub use session::{NatFlags, Session, SessionFlags};
 pub use sessions::{
-    Action, Claim, Count, Decision, FlowCounts, FreeSlots, NewFlow, NewSession, Quota, Sessions,
-    Undecidable,
+    Action, Claim, Count, Decision, FlowCounts, FreeSlots, Made, NewFlow, NewSession, Quota,
+    Sessions, Undecidable,
 };
 pub use slab::{FlowId, FlowSlab, SessionId};
 pub use undecided::{HoldLimits, HoldRefused, Undecided};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_queue::ArrayQueue;
 use dashmap::{DashMap, Entry};
+use wire::protocol;
 
 use super::entry::{Flow, FlowFlags};
 use super::key::{FlowKey, Packed};
@@ -176,6 +177,21 @@ pub enum Undecidable {
     Exists(Option<FlowId>),
 }
 
+/// A session that an agent makes without a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// The key of its first direction.
+    pub key: FlowKey,
+    /// The key of its answers.
+    pub answers: FlowKey,
+    /// Local ends: where packets of the first direction come from and where they go.
+    pub ends: (Option<VifId>, Option<VifId>),
+    /// Their VRF, and that behind translation.
+    pub vrfs: (VrfId, VrfId),
+    /// Milliseconds.
+    pub now: u32,
+}
+
 /// What asking for a flow answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -238,21 +254,13 @@ impl Sessions {
         let session = from.session(forward)?;
         let one_sided = session.flags().contains(SessionFlags::ONE_SIDED);
         let new = |flow: Flow<'_>| NewFlow { key: flow.key(), flags: flow.state().flags() };
-        let judgement = Judgement {
-            verdict: Verdict::Pass,
-            network_rule: RuleId::NOT_EVALUATED,
-            group_rule: RuleId::NOT_EVALUATED,
-            log: false,
-            mirrors: [None; 2],
-            reason: FlowDropReason::Unknown,
-        };
         let made = NewSession {
             flows: (new(first), (!one_sided || session.is_proposed()).then(|| new(last))),
             flags: session.flags(),
             ends: first.ends(),
             vrfs: session.vrfs(),
             // It was judged: see below.
-            judgement,
+            judgement: NOT_JUDGED,
             now: session.created(),
         };
         let (vif, vrf) = session.charged();
@@ -348,6 +356,43 @@ impl Sessions {
             self.count(worker, |counts| &counts.denied);
         }
         Ok(forward)
+    }
+
+    /// Makes a session that no packet has asked for: an agent has to decide about it ([`Sessions::decide`]). This worker owns
+    /// its first direction, if no packet was faster, and is to be told so: it sees to the session's end.
+    ///
+    /// # Errors
+    /// `Err(Some)`: there is a flow of the key. `Err(None)`: no slot, or one of the keys is another session's.
+    pub fn make_for(
+        &self,
+        worker: u8,
+        slots: &mut FreeSlots,
+        made: &Made,
+    ) -> Result<FlowId, Option<FlowId>> {
+        let charged = made.ends.0.or(made.ends.1).unwrap_or(VifId(0));
+        let kind = match made.key.protocol {
+            protocol::TCP => FlowFlags::TCP,
+            _ => FlowFlags::default(),
+        };
+        let flags = kind.with(FlowFlags::HELD).with(FlowFlags::NEW);
+        let new = NewSession {
+            flows: (
+                NewFlow { key: made.key, flags },
+                Some(NewFlow { key: made.answers, flags: kind }),
+            ),
+            flags: SessionFlags::AGENT.with(SessionFlags::ONE_SIDED),
+            ends: made.ends,
+            vrfs: made.vrfs,
+            judgement: NOT_JUDGED,
+            now: made.now,
+        };
+        self.undecided.enter(charged);
+        let quota = Quota { vif: (charged, None), vrf: (made.vrfs.0, None) };
+        let id = self.create(worker, slots, &quota, &new)?;
+        // Where a packet was faster, its worker sees to it.
+        let _ = self.claim(id, &self.pack(&made.key), worker);
+        self.let_go(id);
+        Ok(id)
     }
 
     /// Makes `worker` the owner of a flow if nobody is, and it holds the session then. Since it was found by its key, its
@@ -748,6 +793,16 @@ impl Sessions {
         self.refund(quota.vif.0, quota.vrf.0, flows);
     }
 }
+
+/// What policy says where nobody has asked it.
+const NOT_JUDGED: Judgement = Judgement {
+    verdict: Verdict::Pass,
+    network_rule: RuleId::NOT_EVALUATED,
+    group_rule: RuleId::NOT_EVALUATED,
+    log: false,
+    mirrors: [None; 2],
+    reason: FlowDropReason::Unknown,
+};
 
 fn is_there(flow: Flow<'_>) -> bool {
     flow.state().flags().contains(FlowFlags::ALIVE)

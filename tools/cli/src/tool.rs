@@ -210,6 +210,9 @@ fn usage<T: Copy>(tool: &Tool<T>, out: &mut dyn Write) -> u8 {
     tool.usage_status
 }
 
+/// The status of `flow` when it is refused.
+const FLOW_REFUSED: u8 = 254;
+
 /// Says what went wrong and chooses the status. Nothing can be done about an output that is gone.
 fn conclude<T: Copy>(tool: &Tool<T>, failure: Failure, format: Format, out: &mut dyn Write) -> u8 {
     match failure {
@@ -225,8 +228,16 @@ fn conclude<T: Copy>(tool: &Tool<T>, failure: Failure, format: Format, out: &mut
         Failure::Output => 1,
         Failure::Said(status) => status,
         Failure::Client(ClientError::Refused(refusal)) => {
-            let _ = out.write_all(refused(&refusal, format).as_bytes());
-            0
+            let (text, status) = match (tool.name, format) {
+                // The one that says it in its own way (reference cli.md section 1.3).
+                ("flow", Format::Text) => {
+                    (format!("response_process: {}\n", refusal.code.text()), FLOW_REFUSED)
+                }
+                ("flow", Format::Json) => (refused(&refusal, format), FLOW_REFUSED),
+                _ => (refused(&refusal, format), 0),
+            };
+            let _ = out.write_all(text.as_bytes());
+            status
         }
         Failure::Client(error) => {
             if format == Format::Json {

@@ -203,6 +203,37 @@ pub struct FlowVerdict {
     pub ecmp: Option<u8>,
 }
 
+/// A flow that an agent makes without a packet (reference dataplane.md section 14.9, index -1), and what it decides about
+/// it, as in a [`FlowVerdict`]. An interface that judges for itself judges it again with its first packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewFlow {
+    /// Its key.
+    pub key: FlowEnds,
+    /// The VRF of its packets.
+    pub vrf: VrfId,
+    /// What becomes of its packets.
+    pub action: FlowAction,
+    /// Why they are dropped, if they are.
+    pub drop_reason: u8,
+    /// The answers; `None`: the other way round.
+    pub answers: Option<FlowEnds>,
+    /// The VRF its packets are routed in; `None`: their own.
+    pub destination_vrf: Option<VrfId>,
+    /// Where copies of its packets go.
+    pub mirrors: [Option<u8>; 2],
+    /// The position of its member in an ECMP group.
+    pub ecmp: Option<u8>,
+}
+
+/// A flow by its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FlowHandle {
+    /// Its index.
+    pub index: u32,
+    /// How often the index was another's before.
+    pub generation: u8,
+}
+
 /// What is to become of a flow by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FlowChange {

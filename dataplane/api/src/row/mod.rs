@@ -24,7 +24,9 @@ pub use drops::DropStats;
 pub use explain::{
     ExplainedPacket, ExplainedStep, Explanation, PacketEnding, PacketFilter, SentPacket,
 };
-pub use flow::{FlowAction, FlowChange, FlowEnds, FlowInfo, FlowTableInfo, FlowVerdict};
+pub use flow::{
+    FlowAction, FlowChange, FlowEnds, FlowHandle, FlowInfo, FlowTableInfo, FlowVerdict, NewFlow,
+};
 pub use flow_record::{FlowEvent, FlowRecord};
 pub use mirror::MirrorInfo;
 pub use next_hop::{NextHopDetail, NextHopInfo, Pbb, UnderlayHop};

@@ -98,6 +98,11 @@ pub fn flow_age(now: Tick, then: u32) -> Duration {
     Duration::from_nanos(u64::from(Moment::of(now).since(then)) << Moment::SHIFT)
 }
 
+/// What a flow remembers as this time.
+pub fn flow_moment(now: Tick) -> u32 {
+    Moment::of(now).0
+}
+
 /// Seconds between what a flow remembers as a time and now.
 pub fn flow_seconds(now: Tick, then: u32) -> u32 {
     // A whole second is 953.67 units: what is cut off must not make it less.
@@ -193,6 +198,16 @@ impl FlowTable {
     #[inline]
     pub(crate) fn session(&self, id: FlowId) -> Option<Session<'_>> {
         self.sessions.session(id)
+    }
+
+    /// Takes a flow in that somebody has made it the owner of.
+    pub(crate) fn adopt(&mut self, id: FlowId) {
+        let own = |flow: &Flow<'_>| flow.state().owner() == Some(self.worker.0);
+        let Some(flow) = self.flow(id).filter(own) else { return };
+        let packed = self.sessions.pack(&flow.key());
+        if self.find(&packed) != Some(id) && !self.index.insert(packed.hash(), id) {
+            self.sessions.leave(id, self.worker.0);
+        }
     }
 
     /// Forgets a flow of its own.

@@ -393,9 +393,14 @@ impl Ports {
         Ok((self.engine.trace(filter, count)?, self.engine.workers()))
     }
 
-    /// Whether a worker can be told something now.
-    pub(crate) fn has_room(&self, worker: WorkerId) -> Result<(), Busy> {
-        self.engine.has_room(worker)
+    /// Whether a worker can be told so many things now.
+    pub(crate) fn has_room(&self, worker: WorkerId, things: usize) -> Result<(), Busy> {
+        self.engine.has_room(worker, things)
+    }
+
+    /// Has a worker take in a flow that it was made the owner of.
+    pub(crate) fn adopt(&mut self, worker: WorkerId, flow: FlowId) -> Result<(), Busy> {
+        self.engine.adopt(worker, flow)
     }
 
     /// Has a worker let a flow's packets go on.

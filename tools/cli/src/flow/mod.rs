@@ -3,6 +3,7 @@
 mod detail;
 mod list;
 mod matching;
+mod profile;
 mod render;
 mod set;
 mod watch;
@@ -30,6 +31,8 @@ pub(crate) enum Id {
     Mirror,
     DestinationVrf,
     Flush,
+    Profile,
+    Batch,
 }
 
 pub(crate) const TOOL: Tool<Id> = Tool {
@@ -38,6 +41,7 @@ pub(crate) const TOOL: Tool<Id> = Tool {
     synopsis: &[
         "-l [--show-evicted] | --match EXPRESSION | --get INDEX | -s | -r",
         "-f INDEX | -d INDEX | -i INDEX | -e INDEX [--mirror MIRROR] | -F",
+        "-p FLOWS [-b BATCH]",
     ],
     options: &[
         Opt::flag(Id::List, "", "l", "every flow"),
@@ -73,10 +77,18 @@ pub(crate) const TOOL: Tool<Id> = Tool {
         ),
         Opt::valued(Id::DestinationVrf, "dvrf", "", "VRF", "ignored"),
         Opt::flag(Id::Flush, "", "F", "end all sessions"),
+        Opt::valued(
+            Id::Profile,
+            "",
+            "p",
+            "FLOWS",
+            "make so many flows, held first and then forwarded, as an agent does; they stay",
+        ),
+        Opt::valued(Id::Batch, "", "b", "BATCH", "with -p: flows a message, 1 (default) to 15"),
     ],
     sock_dir: "u",
     usage_status: 234,
-    lost_status: 1,
+    lost_status: 244,
     run,
 };
 
@@ -102,6 +114,17 @@ fn run(given: &Given<Id>, session: &mut Session<'_>) -> Result<(), Failure> {
     }
     if given.has(Id::Statistics) {
         return watch::statistics(session);
+    }
+    if let Some(flows) = given.number(Id::Profile).map(|number| number.index::<u32>()) {
+        if flows > profile::MOST {
+            let line = format!("flow: {flows} flows; allowed are {}", profile::MOST);
+            return Err(Failure::Ended(line, 255));
+        }
+        let batch = given.number(Id::Batch).map_or(1, |number| number.index::<u32>());
+        return match profile::BATCH.contains(&batch) {
+            true => profile::run(session, flows, batch),
+            false => Err(Failure::Usage),
+        };
     }
     if given.has(Id::Flush) {
         return set::flush(session);

@@ -1,0 +1,131 @@
+//! `flow -p`: how fast an agent makes flows, and decides about them (reference cli.md section 7.1).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use api::{
+    ApiError, Client, ClientError, ErrorCode, FlowAction, FlowEnds, FlowHandle, FlowVerdict,
+    NewFlow, NhId, VrfId,
+};
+
+use crate::tool::{Failure, Session};
+
+/// Flows that may be made.
+pub(super) const MOST: u32 = 4_000_000;
+/// Flows a message may have.
+pub(super) const BATCH: std::ops::RangeInclusive<u32> = 1..=15;
+
+/// How often what is busy is asked again, a millisecond apart.
+const ATTEMPTS: u32 = 1000;
+
+type Answers = Vec<Result<FlowHandle, ApiError>>;
+
+pub(super) fn run(session: &mut Session<'_>, flows: u32, batch: u32) -> Result<(), Failure> {
+    let mut client = session.connect()?;
+    let start = Instant::now();
+    let batch = usize::try_from(batch).unwrap_or(1).max(1);
+    let all: Vec<u32> = (0..flows).collect();
+    let (held, failed) = in_batches(&mut client, &all, batch, |client, numbers| {
+        client.make_flows(numbers.iter().map(|number| held(*number)).collect())
+    })?;
+    let took = start.elapsed().as_millis();
+    session.text(&format!("Created {} HOLD entries in {took} msec\n", held.len()))?;
+    if let Some(error) = failed {
+        return Err(ClientError::Refused(error).into());
+    }
+    let all: Vec<(u32, FlowHandle)> = all.into_iter().zip(held).collect();
+    let (forwarded, failed) = in_batches(&mut client, &all, batch, |client, flows| {
+        client
+            .decide_flows(flows.iter().map(|(number, handle)| forward(*number, *handle)).collect())
+    })?;
+    let took = start.elapsed().as_millis();
+    let (held, forwarded) = (all.len(), forwarded.len());
+    session.text(&format!("Created {held} HOLD and {forwarded} FWD entries in {took} msec\n"))?;
+    match failed {
+        Some(error) => Err(ClientError::Refused(error).into()),
+        None => session.done(),
+    }
+}
+
+/// Asks for some at a time, and for those of them again for which nobody had time. What came of them until one failed, and
+/// why that did.
+fn in_batches<T: Copy>(
+    client: &mut Client,
+    all: &[T],
+    batch: usize,
+    ask: impl Fn(&mut Client, &[T]) -> Result<Answers, ClientError>,
+) -> Result<(Vec<FlowHandle>, Option<ApiError>), Failure> {
+    let mut done = Vec::with_capacity(all.len());
+    for some in all.chunks(batch) {
+        let mut handles = vec![None; some.len()];
+        let mut due: Vec<(usize, T)> = some.iter().copied().enumerate().collect();
+        let mut attempts = 0;
+        while !due.is_empty() {
+            let asked: Vec<T> = due.iter().map(|(_, one)| *one).collect();
+            let mut busy = Vec::new();
+            for ((at, one), answer) in due.into_iter().zip(ask(client, &asked)?) {
+                match answer {
+                    Ok(handle) => {
+                        if let Some(place) = handles.get_mut(at) {
+                            *place = Some(handle);
+                        }
+                    }
+                    Err(error) if error.code == ErrorCode::Busy && attempts < ATTEMPTS => {
+                        busy.push((at, one));
+                    }
+                    Err(error) => {
+                        done.extend(handles.into_iter().flatten());
+                        return Ok((done, Some(error)));
+                    }
+                }
+            }
+            due = busy;
+            if !due.is_empty() {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        done.extend(handles.into_iter().flatten());
+    }
+    Ok((done, None))
+}
+
+/// Each another key, of addresses for benchmarks (RFC 2544) and of no interface's.
+fn key(number: u32) -> FlowEnds {
+    let source = Ipv4Addr::from_bits(0xc612_0000 + (number & 0x1_ffff));
+    FlowEnds {
+        source: IpAddr::V4(source),
+        destination: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+        source_port: 1024 + u16::try_from(number >> 17).unwrap_or(0),
+        destination_port: 9,
+        protocol: 17,
+        key_next_hop: NhId(0),
+    }
+}
+
+fn held(number: u32) -> NewFlow {
+    NewFlow {
+        key: key(number),
+        vrf: VrfId(0),
+        action: FlowAction::Hold,
+        drop_reason: 0,
+        answers: None,
+        destination_vrf: None,
+        mirrors: [None; 2],
+        ecmp: None,
+    }
+}
+
+fn forward(number: u32, handle: FlowHandle) -> FlowVerdict {
+    FlowVerdict {
+        index: handle.index,
+        generation: handle.generation,
+        key: key(number),
+        action: FlowAction::Forward,
+        drop_reason: 0,
+        answers: None,
+        destination_vrf: None,
+        mirrors: [None; 2],
+        ecmp: None,
+    }
+}
