@@ -15,11 +15,11 @@
 //! | 15 | next hop of the source 20, identities of the first direction's ends 20 and 20 (all ones: none) | owner |
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::key::{FlowAddresses, FlowKey, Packed, wide};
 use super::slab::FLOW;
+use super::words::AtomicU64;
 use crate::object::flags;
 use crate::{IdentityId, NhId, VifId};
 
@@ -181,6 +181,12 @@ impl<'s> Flow<'s> {
         self.words.get(word).map_or(0, |word| word.load(Relaxed))
     }
 
+    /// The word that is written last where a flow is made: what is read behind it is that flow's, or a later one's.
+    #[inline]
+    fn state_word(&self) -> u64 {
+        self.words.get(STATE).map_or(0, |word| word.load(Acquire))
+    }
+
     #[inline]
     fn store(&self, word: usize, value: u64) {
         if let Some(word) = self.words.get(word) {
@@ -207,7 +213,7 @@ impl<'s> Flow<'s> {
     /// Whether it is a living flow of this key.
     #[inline]
     pub fn is(&self, key: &Packed) -> bool {
-        let state = self.load(STATE);
+        let state = self.state_word();
         self.load(0) == key.scoped
             && self.load(1) == key.addresses
             && state & (KIND | (FlowFlags::ALIVE.0 as u64) << FLAGS)
@@ -218,7 +224,7 @@ impl<'s> Flow<'s> {
     /// Its state if it is a living flow of this key.
     #[inline]
     pub fn state_of(&self, key: &FlowKey) -> Option<State> {
-        let state = self.load(STATE);
+        let state = self.state_word();
         let ends = match key.addresses {
             FlowAddresses::V4 { source, destination } => {
                 self.load(1) == pair(source.to_bits(), destination.to_bits())
@@ -240,7 +246,7 @@ impl<'s> Flow<'s> {
     /// Its key.
     pub fn key(&self) -> FlowKey {
         let (scope, ports) = halves(self.load(0));
-        let state = self.load(STATE);
+        let state = self.state_word();
         let addresses = if state & 0xff00 == Packed::IPV6 {
             let wide = |at: usize| {
                 Ipv6Addr::from_bits(u128::from(self.load(at)) << 64 | u128::from(self.load(at + 1)))
@@ -259,7 +265,7 @@ impl<'s> Flow<'s> {
     /// Its state.
     #[inline]
     pub fn state(&self) -> State {
-        State(self.load(STATE))
+        State(self.state_word())
     }
 
     /// Sets flags, from any worker.

@@ -6,6 +6,7 @@
 //! | `slab` | [`FlowSlab`]: all sessions, in memory that workers (and a successor process) share |
 //! | `entry`, `session` | [`Flow`] and [`Session`]: the words of one direction, and of both |
 //! | `sessions` | [`Sessions`]: the slab with the directory of keys, free slots, quotas and counts |
+//! | `directory` | from keys to flows, for all workers |
 //! | `undecided` | [`Undecided`]: how many flows wait for an agent's decision, and may |
 //! | `index` | [`FlowIndex`]: a worker's own way from a key to a slot |
 //!
@@ -18,6 +19,7 @@
 //! A slot is filled before its keys are put into the directory, whose locks order the two. A flow is held by its owner; a
 //! slot is reused when its session has ended and nobody holds it (the lifecycle word of `session`).
 
+mod directory;
 mod entry;
 mod index;
 mod key;
@@ -25,6 +27,7 @@ mod session;
 mod sessions;
 mod slab;
 mod undecided;
+mod words;
 
 pub use entry::{Flow, FlowFlags, State, TcpFlags};
 pub use index::FlowIndex;

@@ -4,12 +4,12 @@
 //! translation 16, drop reason 8, mirrors 8 and 8), born (creation 32, flags 32), then the rules of the network's policy
 //! and of the groups, two words each; whom it is charged to (interface 16, VRF 16).
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::entry::{byte, halves, pair, short};
 use super::key::FlowKey;
 use super::slab::SHARED;
+use super::words::AtomicU64;
 use crate::object::flags;
 use crate::{MirrorId, RuleId, VifId, VrfId};
 

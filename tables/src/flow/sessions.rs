@@ -1,14 +1,13 @@
 //! Sessions: the slab, the directory from keys to flows, the free slots, quotas and counts. First packets and ends of
 //! sessions come here; established traffic does not.
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_queue::ArrayQueue;
-use dashmap::{DashMap, Entry};
 use wire::protocol;
 
+use super::directory::Directory;
 use super::entry::{Flow, FlowFlags};
 use super::key::{FlowKey, Packed};
 use super::session::{NatFlags, Session, SessionFlags};
@@ -16,29 +15,11 @@ use super::slab::{FlowId, FlowSlab, SessionId};
 use super::undecided::Undecided;
 use crate::{FlowDropReason, Judgement, MirrorId, RuleId, Verdict, VifId, VrfId, limits};
 
-/// Keys are hashes already.
-#[derive(Default)]
-pub(crate) struct Already(u64);
-
-impl Hasher for Already {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 /// See the module.
 pub struct Sessions {
     slab: FlowSlab,
     seed: u64,
-    directory: DashMap<u64, u32, BuildHasherDefault<Already>>,
+    directory: Directory,
     free: ArrayQueue<u32>,
     vifs: Box<[AtomicU32]>,
     vrfs: Box<[AtomicU32]>,
@@ -215,14 +196,11 @@ impl Sessions {
             // There is room for all.
             let _ = free.push(slot);
         });
-        // Shards fill unevenly, and none may grow while packets move.
-        let keys = sessions as usize * 2;
-        let keys = keys + keys / 8 + 4096;
         let zeros = |count| std::iter::repeat_with(|| AtomicU32::new(0)).take(count).collect();
         Ok(Sessions {
             slab,
             seed,
-            directory: DashMap::with_capacity_and_hasher(keys, BuildHasherDefault::default()),
+            directory: Directory::new(sessions as usize * 2),
             free,
             vifs: zeros(limits::VIFS),
             vrfs: zeros(limits::VRFS),
@@ -300,7 +278,7 @@ impl Sessions {
 
     /// The living flow of a key, whoever owns it.
     pub fn find(&self, key: &Packed) -> Option<FlowId> {
-        let id = FlowId::new(*self.directory.get(&key.hash())?)?;
+        let id = self.directory.get(key.hash())?;
         self.flow(id).filter(|flow| flow.is(key)).map(|_| id)
     }
 
@@ -514,7 +492,8 @@ impl Sessions {
     pub fn settle(&self, id: FlowId) {
         let (forward, Some(session)) = (id.session().forward(), self.session(id)) else { return };
         for id in [forward, forward.other()] {
-            if self.flow(id).is_some_and(|flow| flow.lose(FlowFlags::HELD)) {
+            let there = self.flow(id).filter(|flow| is_there(*flow));
+            if there.is_some_and(|flow| flow.lose(FlowFlags::HELD)) {
                 self.undecided.leave(session.charged().0);
             }
         }
@@ -604,20 +583,16 @@ impl Sessions {
         let session = self.session(id).ok_or(gone)?;
         let (vif, vrf) = session.charged();
         let packed = self.pack(key);
-        let hash = packed.hash();
-        let vacant = match self.directory.entry(hash) {
-            Entry::Vacant(vacant) => vacant,
-            Entry::Occupied(found) => {
-                // Its lock is the one that looking takes.
-                drop(found);
-                return Err(Undecidable::Exists(self.find(&packed)));
-            }
-        };
         let state = flow.state();
         let kind = FlowFlags(state.flags().0 & (FlowFlags::TCP.0 | FlowFlags::FAT.0));
         let now = session.created();
-        other.fill(&packed, kind.with(FlowFlags::ALIVE), state.generation(), flow.ends(), now);
-        vacant.insert(id.other().index());
+        let fill = || {
+            let flags = kind.with(FlowFlags::ALIVE);
+            other.fill(&packed, flags, state.generation(), flow.ends(), now);
+        };
+        if !self.directory.insert(packed.hash(), id.other(), fill) {
+            return Err(Undecidable::Exists(self.find(&packed)));
+        }
         // Without limits there is nothing to refuse: the session has its place.
         self.charge(&Quota { vif: (vif, None), vrf: (vrf, None) }, 1);
         session.change_flags(SessionFlags::ONE_SIDED, SessionFlags::default());
@@ -658,7 +633,7 @@ impl Sessions {
     /// Takes a flow's key out of the directory.
     fn withdraw(&self, id: FlowId, flow: Flow<'_>) {
         let hash = flow.key().packed(self.seed).hash();
-        self.directory.remove_if(&hash, |_, found| *found == id.index());
+        self.directory.remove(hash, id);
     }
 
     fn count(&self, worker: u8, which: impl FnOnce(&Counts) -> &AtomicU64) {
@@ -727,20 +702,14 @@ impl Sessions {
         };
         let mut done: Option<(u64, FlowId)> = None;
         for (key, id) in [lower, higher].into_iter().flatten() {
-            match self.directory.entry(key.hash()) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(id.index());
-                    done = Some((key.hash(), id));
+            if !self.directory.insert(key.hash(), id, || ()) {
+                if let Some((hash, id)) = done {
+                    // It may be another session's by now, if this one was found and ended.
+                    self.directory.remove(hash, id);
                 }
-                Entry::Occupied(found) => {
-                    drop(found);
-                    if let Some((hash, id)) = done {
-                        // It may be another session's by now, if this one was found and ended.
-                        self.directory.remove_if(&hash, |_, found| *found == id.index());
-                    }
-                    return Err(self.find(first));
-                }
+                return Err(self.find(first));
             }
+            done = Some((key.hash(), id));
         }
         Ok(())
     }
@@ -810,4 +779,201 @@ fn is_there(flow: Flow<'_>) -> bool {
 
 fn flows(new: &NewSession) -> u32 {
     1 + u32::from(new.flows.1.is_some() && !new.flags.contains(SessionFlags::ONE_SIDED))
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use loom::sync::Arc;
+
+    use super::super::key::FlowAddresses;
+    use super::*;
+    use crate::NhId;
+
+    /// All interleavings with up to three preemptions.
+    fn check(scene: impl Fn() + Sync + Send + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.max_branches = 100_000;
+        model.check(scene);
+    }
+
+    fn key(port: u16) -> FlowKey {
+        let [source, destination] = [1, 2].map(|host| Ipv4Addr::new(10, 0, 0, host));
+        let addresses = FlowAddresses::V4 { source, destination };
+        FlowKey { scope: NhId(1), protocol: 17, ports: u32::from(port) << 16 | 53, addresses }
+    }
+
+    fn answers(port: u16) -> FlowKey {
+        key(port).reversed(NhId(2))
+    }
+
+    fn session(port: u16) -> NewSession {
+        let flow = |key| NewFlow { key, flags: FlowFlags::default() };
+        NewSession {
+            flows: (flow(key(port)), Some(flow(answers(port)))),
+            flags: SessionFlags::default(),
+            ends: (None, None),
+            vrfs: (VrfId(1), VrfId(1)),
+            judgement: NOT_JUDGED,
+            now: 0,
+        }
+    }
+
+    fn quota() -> Quota {
+        Quota { vif: (VifId(3), None), vrf: (VrfId(1), None) }
+    }
+
+    /// What a worker does with a packet of this key: finds the session or makes it, and owns the packet's direction.
+    fn meet(
+        sessions: &Sessions,
+        worker: u8,
+        slots: &mut FreeSlots,
+        (port, is_answer): (u16, bool),
+    ) -> Option<FlowId> {
+        let key = sessions.pack(&if is_answer { answers(port) } else { key(port) });
+        let claimed = |id| (sessions.claim(id, &key, worker) == Claim::Own).then_some(id);
+        let id = match sessions.find(&key) {
+            Some(id) => claimed(id),
+            None => match sessions.create(worker, slots, &quota(), &session(port)) {
+                Ok(forward) => {
+                    let id = if is_answer { forward.other() } else { forward };
+                    let id = claimed(id);
+                    sessions.let_go(forward);
+                    id
+                }
+                Err(Some(faster)) => claimed(faster),
+                Err(None) => None,
+            },
+        };
+        if let Some(id) = id {
+            let is = sessions.flow(id).is_some_and(|flow| flow.is(&key));
+            assert!(is, "what is owned is what was looked for, as long as it is owned");
+        }
+        id
+    }
+
+    fn nothing_is_left(sessions: &Sessions, slots: usize, in_hand: &[FreeSlots]) {
+        assert_eq!(sessions.flows(), 0, "a key was left behind");
+        assert_eq!((sessions.of_vif(VifId(3)), sessions.of_vrf(VrfId(1))), (0, 0));
+        let in_hand: usize = in_hand.iter().map(|slots| slots.slots.len()).sum();
+        assert_eq!(sessions.free.len() + in_hand, slots, "a slot was lost, or is there twice");
+    }
+
+    /// Packets of both directions on two workers, one of which ends what it owns at once.
+    #[test]
+    fn loom_a_session_that_two_workers_make_and_one_ends_leaves_nothing() {
+        check(|| {
+            let sessions = Arc::new(Sessions::new(4, 2, 1).expect("memory"));
+            let others = Arc::clone(&sessions);
+            let other = loom::thread::spawn(move || {
+                let mut slots = FreeSlots::default();
+                if let Some(id) = meet(&others, 1, &mut slots, (5, true)) {
+                    others.end(id, 1);
+                    others.leave(id, 1);
+                }
+                slots
+            });
+            let mut slots = FreeSlots::default();
+            let id = meet(&sessions, 0, &mut slots, (5, false));
+            let others = other.join().expect("its assertions hold");
+            if let Some(id) = id {
+                sessions.end(id, 0);
+                sessions.leave(id, 0);
+            }
+            nothing_is_left(&sessions, 4, &[slots, others]);
+        });
+    }
+
+    /// One slot: a worker that found a session by its key meanwhile sees it end, and another begin in its place.
+    #[test]
+    fn loom_a_slot_is_not_used_again_while_somebody_owns_a_flow_of_it() {
+        check(|| {
+            let sessions = Arc::new(Sessions::new(1, 2, 1).expect("memory"));
+            let mut slots = FreeSlots::default();
+            let first = meet(&sessions, 0, &mut slots, (5, false)).expect("room");
+            let others = Arc::clone(&sessions);
+            let other = loom::thread::spawn(move || {
+                let mut slots = FreeSlots::default();
+                // Its packets are answers of the first session.
+                if let Some(id) = others.find(&others.pack(&answers(5)))
+                    && others.claim(id, &others.pack(&answers(5)), 1) == Claim::Own
+                {
+                    let is = |id| others.flow(id).map(|flow| flow.key());
+                    assert_eq!(is(id), Some(answers(5)), "another's slot by now");
+                    others.leave(id, 1);
+                }
+                slots.slots.clear();
+                slots
+            });
+            sessions.end(first, 0);
+            sessions.leave(first, 0);
+            let second = meet(&sessions, 0, &mut slots, (6, false));
+            let others = other.join().expect("its assertions hold");
+            if let Some(id) = second {
+                sessions.end(id, 0);
+                sessions.leave(id, 0);
+            }
+            nothing_is_left(&sessions, 1, &[slots, others]);
+        });
+    }
+
+    /// An agent decides about a session while its owner ends it, because nobody had decided for too long.
+    #[test]
+    fn loom_a_session_that_is_decided_while_it_ends_leaves_nothing() {
+        check(|| {
+            let sessions = Arc::new(Sessions::new(2, 2, 1).expect("memory"));
+            let mut slots = FreeSlots::default();
+            let made = Made {
+                key: key(5),
+                answers: answers(5),
+                ends: (Some(VifId(3)), None),
+                vrfs: (VrfId(1), VrfId(1)),
+                now: 0,
+            };
+            let id = sessions.make_for(0, &mut slots, &made).expect("room");
+            let others = Arc::clone(&sessions);
+            let other = loom::thread::spawn(move || {
+                let action = Action::Forward { answers: None, behind: None };
+                let decision = Decision { action, mirrors: [None; 2], ecmp: None };
+                others.decide(id, &decision)
+            });
+            sessions.end(id, 0);
+            sessions.leave(id, 0);
+            let decided = other.join().expect("its assertions hold");
+            assert!(matches!(decided, Ok(()) | Err(Undecidable::Gone)), "{decided:?}");
+            assert_eq!(sessions.undecided().flows(), 0);
+            nothing_is_left(&sessions, 2, &[slots]);
+        });
+    }
+
+    /// A worker takes a flow over while its owner forgets it.
+    #[test]
+    fn loom_a_flow_that_changes_hands_is_held_by_one() {
+        check(|| {
+            let sessions = Arc::new(Sessions::new(1, 2, 1).expect("memory"));
+            let mut slots = FreeSlots::default();
+            let id = meet(&sessions, 0, &mut slots, (5, false)).expect("room");
+            let others = Arc::clone(&sessions);
+            let other = loom::thread::spawn(move || {
+                if others.take_over(id, 0, 1) {
+                    others.end(id, 1);
+                    others.leave(id, 1);
+                    return true;
+                }
+                false
+            });
+            sessions.leave(id, 0);
+            let taken = other.join().expect("its assertions hold");
+            if !taken {
+                // Nobody's: whoever meets it ends it.
+                let key = sessions.pack(&key(5));
+                assert_eq!(sessions.claim(id, &key, 0), Claim::Own);
+                sessions.end(id, 0);
+                sessions.leave(id, 0);
+            }
+            nothing_is_left(&sessions, 1, &[slots]);
+        });
+    }
 }

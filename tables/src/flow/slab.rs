@@ -6,9 +6,8 @@
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::atomic::AtomicU64;
 
-use sys::words::Words;
+use super::words::{AtomicU64, Words};
 
 use super::entry::Flow;
 use super::session::Session;
