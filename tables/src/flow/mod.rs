@@ -6,7 +6,9 @@
 //! | `slab` | [`FlowSlab`]: all sessions, in memory that workers (and a successor process) share |
 //! | `entry`, `session` | [`Flow`] and [`Session`]: the words of one direction, and of both |
 //! | `sessions` | [`Sessions`]: the slab with the directory of keys, free slots, quotas and counts |
+//! | `sessions::decide` | what an agent decides about them, and those that it makes |
 //! | `directory` | from keys to flows, for all workers |
+//! | `words` | what the slab is made of 
 //! | `undecided` | [`Undecided`]: how many flows wait for an agent's decision, and may |
 //! | `index` | [`FlowIndex`]: a worker's own way from a key to a slot |
 //!

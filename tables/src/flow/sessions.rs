@@ -1,19 +1,22 @@
 //! Sessions: the slab, the directory from keys to flows, the free slots, quotas and counts. First packets and ends of
 //! sessions come here; established traffic does not.
 
+mod decide;
+
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_queue::ArrayQueue;
-use wire::protocol;
 
 use super::directory::Directory;
 use super::entry::{Flow, FlowFlags};
 use super::key::{FlowKey, Packed};
-use super::session::{NatFlags, Session, SessionFlags};
+use super::session::{Session, SessionFlags};
 use super::slab::{FlowId, FlowSlab, SessionId};
 use super::undecided::Undecided;
 use crate::{FlowDropReason, Judgement, MirrorId, RuleId, Verdict, VifId, VrfId, limits};
+
+pub use decide::{Action, Decision, Made, Undecidable};
 
 /// See the module.
 pub struct Sessions {
@@ -116,59 +119,6 @@ pub struct NewSession {
     pub vrfs: (VrfId, VrfId),
     /// Why it is as it is.
     pub judgement: Judgement,
-    /// Milliseconds.
-    pub now: u32,
-}
-
-/// What an agent decides about a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// What becomes of its packets.
-    pub action: Action,
-    /// Where copies of them go.
-    pub mirrors: [Option<MirrorId>; 2],
-    /// The position of their member in an ECMP group, where the flow has none yet.
-    pub ecmp: Option<u8>,
-}
-
-/// What becomes of a session's packets by an agent's decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// They wait.
-    Hold,
-    /// They are dropped, for this: one of reference cli.md section 7.5.
-    Drop(u8),
-    /// They go on, translated if the answers are not simply the other way round.
-    Forward {
-        /// The key of the answers; `None` leaves what they are, or would be by the tables.
-        answers: Option<FlowKey>,
-        /// The VRF the packets are routed in; `None` leaves it.
-        behind: Option<VrfId>,
-    },
-}
-
-/// Why a decision is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Undecidable {
-    /// The session has ended, or is about to (EBUSY).
-    Gone,
-    /// Its answers have another key, which cannot be changed (EINVAL): they are there already, or it is a fat flow.
-    Answered,
-    /// The key of the answers is this flow's, if that is still there (EEXIST).
-    Exists(Option<FlowId>),
-}
-
-/// A session that an agent makes without a packet.
-#[derive(Clone, Copy, Debug)]
-pub struct Made {
-    /// The key of its first direction.
-    pub key: FlowKey,
-    /// The key of its answers.
-    pub answers: FlowKey,
-    /// Local ends: where packets of the first direction come from and where they go.
-    pub ends: (Option<VifId>, Option<VifId>),
-    /// Their VRF, and that behind translation.
-    pub vrfs: (VrfId, VrfId),
     /// Milliseconds.
     pub now: u32,
 }
@@ -336,43 +286,6 @@ impl Sessions {
         Ok(forward)
     }
 
-    /// Makes a session that no packet has asked for: an agent has to decide about it ([`Sessions::decide`]). This worker owns
-    /// its first direction, if no packet was faster, and is to be told so: it sees to the session's end.
-    ///
-    /// # Errors
-    /// `Err(Some)`: there is a flow of the key. `Err(None)`: no slot, or one of the keys is another session's.
-    pub fn make_for(
-        &self,
-        worker: u8,
-        slots: &mut FreeSlots,
-        made: &Made,
-    ) -> Result<FlowId, Option<FlowId>> {
-        let charged = made.ends.0.or(made.ends.1).unwrap_or(VifId(0));
-        let kind = match made.key.protocol {
-            protocol::TCP => FlowFlags::TCP,
-            _ => FlowFlags::default(),
-        };
-        let flags = kind.with(FlowFlags::HELD).with(FlowFlags::NEW);
-        let new = NewSession {
-            flows: (
-                NewFlow { key: made.key, flags },
-                Some(NewFlow { key: made.answers, flags: kind }),
-            ),
-            flags: SessionFlags::AGENT.with(SessionFlags::ONE_SIDED),
-            ends: made.ends,
-            vrfs: made.vrfs,
-            judgement: NOT_JUDGED,
-            now: made.now,
-        };
-        self.undecided.enter(charged);
-        let quota = Quota { vif: (charged, None), vrf: (made.vrfs.0, None) };
-        let id = self.create(worker, slots, &quota, &new)?;
-        // Where a packet was faster, its worker sees to it.
-        let _ = self.claim(id, &self.pack(&made.key), worker);
-        self.let_go(id);
-        Ok(id)
-    }
-
     /// Makes `worker` the owner of a flow if nobody is, and it holds the session then. Since it was found by its key, its
     /// slot may have become another session's: that is `Gone`.
     pub fn claim(&self, id: FlowId, key: &Packed, worker: u8) -> Claim {
@@ -497,112 +410,6 @@ impl Sessions {
                 self.undecided.leave(session.charged().0);
             }
         }
-    }
-
-    /// Makes it what an agent has decided, but for [`Sessions::settle`], which lets its packets go on: whoever owns it does
-    /// that, and sends on what has waited.
-    ///
-    /// # Errors
-    /// See [`Undecidable`]; nothing has changed then.
-    pub fn decide(&self, id: FlowId, decision: &Decision) -> Result<(), Undecidable> {
-        if !self.hold(id) {
-            return Err(Undecidable::Gone);
-        }
-        let decided = self.decide_held(id, decision);
-        self.let_go(id);
-        decided
-    }
-
-    fn decide_held(&self, id: FlowId, decision: &Decision) -> Result<(), Undecidable> {
-        let gone = Undecidable::Gone;
-        let session = self.session(id).ok_or(gone)?;
-        let (flow, other) = (self.flow(id).ok_or(gone)?, self.flow(id.other()).ok_or(gone)?);
-        if !is_there(flow) {
-            return Err(gone);
-        }
-        let both = [flow, other];
-        let there = || both.into_iter().filter(|flow| is_there(*flow));
-        let mut vrfs = session.vrfs();
-        let mut reason = 0;
-        let mut nat = session.flags().nat();
-        match decision.action {
-            Action::Hold => {
-                let held = FlowFlags::HELD;
-                for flow in there() {
-                    if flow.gain(held) {
-                        flow.set(FlowFlags::NEW);
-                        self.undecided.enter(session.charged().0);
-                    }
-                }
-            }
-            Action::Drop(why) => {
-                reason = why;
-                there().for_each(|flow| flow.set(FlowFlags::DENIED));
-            }
-            Action::Forward { answers, behind } => {
-                let one_sided = session.flags().contains(SessionFlags::ONE_SIDED);
-                let known = (!one_sided || session.is_proposed()).then(|| other.key());
-                let own = flow.key();
-                let key = answers.or(known).unwrap_or_else(|| own.reversed(own.scope));
-                // What others share is not translated for one.
-                let fixed = !one_sided || session.flags().contains(SessionFlags::FAT);
-                if fixed && known != Some(key) {
-                    return Err(Undecidable::Answered);
-                }
-                let (first, last) = if id.is_forward() { (own, key) } else { (key, own) };
-                nat = NatFlags::between(&first, &last);
-                if let Some(behind) = behind {
-                    vrfs = if id.is_forward() { (vrfs.0, behind) } else { (behind, vrfs.1) };
-                }
-                if one_sided {
-                    self.answer(id, &key)?;
-                }
-                for flow in [flow, other] {
-                    flow.clear(FlowFlags::DENIED);
-                    flow.assign(FlowFlags::NAT, nat.0 != 0);
-                }
-                if flow.state().ecmp().is_none() {
-                    flow.set_ecmp(decision.ecmp);
-                }
-            }
-        }
-        let rules = session.rules();
-        session.set_judgement(vrfs, reason, decision.mirrors, rules);
-        self.set_mirrors(id, decision.mirrors);
-        let moves = if vrfs.0 == vrfs.1 { 0 } else { SessionFlags::TRANSLATED.0 };
-        let kept = SessionFlags(0xff).with(SessionFlags::TRANSLATED);
-        let set = SessionFlags(u32::from(nat.0) | moves).with(SessionFlags::DECIDED);
-        session.change_flags(kept, set);
-        Ok(())
-    }
-
-    /// Gives a session its other direction.
-    fn answer(&self, id: FlowId, key: &FlowKey) -> Result<(), Undecidable> {
-        let gone = Undecidable::Gone;
-        let (flow, other) = (self.flow(id).ok_or(gone)?, self.flow(id.other()).ok_or(gone)?);
-        let session = self.session(id).ok_or(gone)?;
-        let (vif, vrf) = session.charged();
-        let packed = self.pack(key);
-        let state = flow.state();
-        let kind = FlowFlags(state.flags().0 & (FlowFlags::TCP.0 | FlowFlags::FAT.0));
-        let now = session.created();
-        let fill = || {
-            let flags = kind.with(FlowFlags::ALIVE);
-            other.fill(&packed, flags, state.generation(), flow.ends(), now);
-        };
-        if !self.directory.insert(packed.hash(), id.other(), fill) {
-            return Err(Undecidable::Exists(self.find(&packed)));
-        }
-        // Without limits there is nothing to refuse: the session has its place.
-        self.charge(&Quota { vif: (vif, None), vrf: (vrf, None) }, 1);
-        session.change_flags(SessionFlags::ONE_SIDED, SessionFlags::default());
-        // It may have ended meanwhile, without this direction.
-        if session.has_ended() {
-            other.set(FlowFlags::DEAD);
-            self.withdraw(id.other(), other);
-            return Err(gone);
-        }
-        Ok(())
     }
 
     /// Flows charged to an interface.
@@ -782,198 +589,4 @@ fn flows(new: &NewSession) -> u32 {
 }
 
 #[cfg(all(test, loom))]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use loom::sync::Arc;
-
-    use super::super::key::FlowAddresses;
-    use super::*;
-    use crate::NhId;
-
-    /// All interleavings with up to three preemptions.
-    fn check(scene: impl Fn() + Sync + Send + 'static) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.max_branches = 100_000;
-        model.check(scene);
-    }
-
-    fn key(port: u16) -> FlowKey {
-        let [source, destination] = [1, 2].map(|host| Ipv4Addr::new(10, 0, 0, host));
-        let addresses = FlowAddresses::V4 { source, destination };
-        FlowKey { scope: NhId(1), protocol: 17, ports: u32::from(port) << 16 | 53, addresses }
-    }
-
-    fn answers(port: u16) -> FlowKey {
-        key(port).reversed(NhId(2))
-    }
-
-    fn session(port: u16) -> NewSession {
-        let flow = |key| NewFlow { key, flags: FlowFlags::default() };
-        NewSession {
-            flows: (flow(key(port)), Some(flow(answers(port)))),
-            flags: SessionFlags::default(),
-            ends: (None, None),
-            vrfs: (VrfId(1), VrfId(1)),
-            judgement: NOT_JUDGED,
-            now: 0,
-        }
-    }
-
-    fn quota() -> Quota {
-        Quota { vif: (VifId(3), None), vrf: (VrfId(1), None) }
-    }
-
-    /// What a worker does with a packet of this key: finds the session or makes it, and owns the packet's direction.
-    fn meet(
-        sessions: &Sessions,
-        worker: u8,
-        slots: &mut FreeSlots,
-        (port, is_answer): (u16, bool),
-    ) -> Option<FlowId> {
-        let key = sessions.pack(&if is_answer { answers(port) } else { key(port) });
-        let claimed = |id| (sessions.claim(id, &key, worker) == Claim::Own).then_some(id);
-        let id = match sessions.find(&key) {
-            Some(id) => claimed(id),
-            None => match sessions.create(worker, slots, &quota(), &session(port)) {
-                Ok(forward) => {
-                    let id = if is_answer { forward.other() } else { forward };
-                    let id = claimed(id);
-                    sessions.let_go(forward);
-                    id
-                }
-                Err(Some(faster)) => claimed(faster),
-                Err(None) => None,
-            },
-        };
-        if let Some(id) = id {
-            let is = sessions.flow(id).is_some_and(|flow| flow.is(&key));
-            assert!(is, "what is owned is what was looked for, as long as it is owned");
-        }
-        id
-    }
-
-    fn nothing_is_left(sessions: &Sessions, slots: usize, in_hand: &[FreeSlots]) {
-        assert_eq!(sessions.flows(), 0, "a key was left behind");
-        assert_eq!((sessions.of_vif(VifId(3)), sessions.of_vrf(VrfId(1))), (0, 0));
-        let in_hand: usize = in_hand.iter().map(|slots| slots.slots.len()).sum();
-        assert_eq!(sessions.free.len() + in_hand, slots, "a slot was lost, or is there twice");
-    }
-
-    /// Packets of both directions on two workers, one of which ends what it owns at once.
-    #[test]
-    fn loom_a_session_that_two_workers_make_and_one_ends_leaves_nothing() {
-        check(|| {
-            let sessions = Arc::new(Sessions::new(4, 2, 1).expect("memory"));
-            let others = Arc::clone(&sessions);
-            let other = loom::thread::spawn(move || {
-                let mut slots = FreeSlots::default();
-                if let Some(id) = meet(&others, 1, &mut slots, (5, true)) {
-                    others.end(id, 1);
-                    others.leave(id, 1);
-                }
-                slots
-            });
-            let mut slots = FreeSlots::default();
-            let id = meet(&sessions, 0, &mut slots, (5, false));
-            let others = other.join().expect("its assertions hold");
-            if let Some(id) = id {
-                sessions.end(id, 0);
-                sessions.leave(id, 0);
-            }
-            nothing_is_left(&sessions, 4, &[slots, others]);
-        });
-    }
-
-    /// One slot: a worker that found a session by its key meanwhile sees it end, and another begin in its place.
-    #[test]
-    fn loom_a_slot_is_not_used_again_while_somebody_owns_a_flow_of_it() {
-        check(|| {
-            let sessions = Arc::new(Sessions::new(1, 2, 1).expect("memory"));
-            let mut slots = FreeSlots::default();
-            let first = meet(&sessions, 0, &mut slots, (5, false)).expect("room");
-            let others = Arc::clone(&sessions);
-            let other = loom::thread::spawn(move || {
-                let mut slots = FreeSlots::default();
-                // Its packets are answers of the first session.
-                if let Some(id) = others.find(&others.pack(&answers(5)))
-                    && others.claim(id, &others.pack(&answers(5)), 1) == Claim::Own
-                {
-                    let is = |id| others.flow(id).map(|flow| flow.key());
-                    assert_eq!(is(id), Some(answers(5)), "another's slot by now");
-                    others.leave(id, 1);
-                }
-                slots.slots.clear();
-                slots
-            });
-            sessions.end(first, 0);
-            sessions.leave(first, 0);
-            let second = meet(&sessions, 0, &mut slots, (6, false));
-            let others = other.join().expect("its assertions hold");
-            if let Some(id) = second {
-                sessions.end(id, 0);
-                sessions.leave(id, 0);
-            }
-            nothing_is_left(&sessions, 1, &[slots, others]);
-        });
-    }
-
-    /// An agent decides about a session while its owner ends it, because nobody had decided for too long.
-    #[test]
-    fn loom_a_session_that_is_decided_while_it_ends_leaves_nothing() {
-        check(|| {
-            let sessions = Arc::new(Sessions::new(2, 2, 1).expect("memory"));
-            let mut slots = FreeSlots::default();
-            let made = Made {
-                key: key(5),
-                answers: answers(5),
-                ends: (Some(VifId(3)), None),
-                vrfs: (VrfId(1), VrfId(1)),
-                now: 0,
-            };
-            let id = sessions.make_for(0, &mut slots, &made).expect("room");
-            let others = Arc::clone(&sessions);
-            let other = loom::thread::spawn(move || {
-                let action = Action::Forward { answers: None, behind: None };
-                let decision = Decision { action, mirrors: [None; 2], ecmp: None };
-                others.decide(id, &decision)
-            });
-            sessions.end(id, 0);
-            sessions.leave(id, 0);
-            let decided = other.join().expect("its assertions hold");
-            assert!(matches!(decided, Ok(()) | Err(Undecidable::Gone)), "{decided:?}");
-            assert_eq!(sessions.undecided().flows(), 0);
-            nothing_is_left(&sessions, 2, &[slots]);
-        });
-    }
-
-    /// A worker takes a flow over while its owner forgets it.
-    #[test]
-    fn loom_a_flow_that_changes_hands_is_held_by_one() {
-        check(|| {
-            let sessions = Arc::new(Sessions::new(1, 2, 1).expect("memory"));
-            let mut slots = FreeSlots::default();
-            let id = meet(&sessions, 0, &mut slots, (5, false)).expect("room");
-            let others = Arc::clone(&sessions);
-            let other = loom::thread::spawn(move || {
-                if others.take_over(id, 0, 1) {
-                    others.end(id, 1);
-                    others.leave(id, 1);
-                    return true;
-                }
-                false
-            });
-            sessions.leave(id, 0);
-            let taken = other.join().expect("its assertions hold");
-            if !taken {
-                // Nobody's: whoever meets it ends it.
-                let key = sessions.pack(&key(5));
-                assert_eq!(sessions.claim(id, &key, 0), Claim::Own);
-                sessions.end(id, 0);
-                sessions.leave(id, 0);
-            }
-            nothing_is_left(&sessions, 1, &[slots]);
-        });
-    }
-}
+mod tests;
