@@ -229,6 +229,22 @@ fn analytics_tell_what_policy_let_pass_and_denied_from_network_to_network() -> R
         ensure!((told("action"), told("nw_policy_rule")) == (action.into(), rule.into()), "{row}");
         ensure!(row["sum(packets)"].as_u64() > Some(0) && row["sum(bytes)"].as_u64() > Some(50));
     }
+    // The same as its client sees it.
+    let sessions = serde_json::json!({
+        "table": "SessionSeriesTable",
+        "start_time": "now-1h",
+        "session_type": "client",
+        "select_fields": ["vmi", "vn", "remote_vn", "server_port", "forward_action", "SUM(forward_sampled_pkts)"],
+        "where": [[{"name": "remote_vn", "value": "^bl.e$", "op": 8}, {"name": "protocol", "value": 6, "op": 1}]],
+        "sort_fields": ["server_port"],
+    });
+    let rows = node.query(from, &sessions)?;
+    for (row, port, action) in [(&rows[0], 80, "pass"), (&rows[1], 81, "deny")] {
+        let told = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        ensure!((told("vmi"), told("vn")) == ("red-a".into(), "red".into()), "{row}");
+        ensure!(row["server_port"] == port && row["forward_action"] == action, "{row}");
+        ensure!(row["SUM(forward_sampled_pkts)"].as_u64() > Some(0), "{row}");
+    }
     let pings = serde_json::json!({
         "table": "FlowRecordTable",
         "select_fields": ["sourcevn", "sourceip", "destvn", "destip", "agg-packets", "direction_ing"],

@@ -8,7 +8,7 @@
 //! | `sessions` | [`Sessions`]: the slab with the directory of keys, free slots, quotas and counts |
 //! | `sessions::decide` | what an agent decides about them, and those that it makes |
 //! | `directory` | from keys to flows, for all workers |
-//! | `words` | what the slab is made of 
+//! | `words` | what the slab is made of |
 //! | `undecided` | [`Undecided`]: how many flows wait for an agent's decision, and may |
 //! | `index` | [`FlowIndex`]: a worker's own way from a key to a slot |
 //!

@@ -22,7 +22,7 @@ pub(super) fn routes(analytics: Arc<Analytics>) -> axum::Router {
 }
 
 async fn tables() -> Response {
-    let names = Table::NAMES.map(|(name, _)| json!({ "name": name, "type": "FLOW" }));
+    let names = Table::NAMES.map(|(name, table)| json!({ "name": name, "type": table.kind() }));
     answer(StatusCode::OK, &json!(names))
 }
 
@@ -31,7 +31,7 @@ async fn schema(Path(name): Path<String>) -> Response {
         Some((_, table)) => {
             let columns: Vec<Value> =
                 table.columns().iter().map(|name| json!({ "name": name })).collect();
-            answer(StatusCode::OK, &json!({ "type": "FLOW", "columns": columns }))
+            answer(StatusCode::OK, &json!({ "type": table.kind(), "columns": columns }))
         }
         None => refuse(StatusCode::NOT_FOUND, &format!("table: there is no \"{name}\"")),
     }
@@ -55,6 +55,8 @@ fn run(analytics: &Analytics, query: &Query) -> Result<Vec<Value>, Wrong> {
     let rows = match table {
         Table::Records => analytics.store().sessions(&config, between),
         Table::Series => analytics.store().series(&config, between),
+        Table::Ends => analytics.store().ends(&config, between),
+        Table::EndSeries => analytics.store().end_series(&config, between),
     };
     query.answer(table, rows)
 }

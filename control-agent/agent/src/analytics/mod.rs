@@ -5,11 +5,13 @@
 //! |---|---|
 //! | (here) | the tasks |
 //! | `collect` | asks the dataplane for what sessions did |
-//! | `store` | the last of it, and its rows |
+//! | `store` | the last of it, and its rows: a session's directions |
+//! | `endpoint` | other rows of it: a session's local ends |
 //! | `query` | a query, and its answer over rows |
 //! | `http` | the requests there are |
 
 mod collect;
+mod endpoint;
 mod http;
 mod query;
 mod store;

@@ -3,9 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::endpoint;
 use super::store::{RECORDS, Row, SERIES};
 
 /// The body of a query.
@@ -34,6 +36,9 @@ pub(super) struct Query {
     /// 1: from workloads of this node, 0: others.
     #[serde(default)]
     dir: Option<u8>,
+    /// Of the session tables: `client` or `server`.
+    #[serde(default)]
+    session_type: Option<String>,
 }
 
 fn ten_minutes_ago() -> Value {
@@ -66,16 +71,43 @@ pub(super) enum Table {
     Records,
     /// What was recorded, in time.
     Series,
+    /// Sessions as their local ends see them, added up.
+    Ends,
+    /// The same, in time.
+    EndSeries,
 }
 
 impl Table {
-    pub(super) const NAMES: [(&str, Table); 2] =
-        [("FlowRecordTable", Table::Records), ("FlowSeriesTable", Table::Series)];
+    pub(super) const NAMES: [(&str, Table); 4] = [
+        ("FlowRecordTable", Table::Records),
+        ("FlowSeriesTable", Table::Series),
+        ("SessionRecordTable", Table::Ends),
+        ("SessionSeriesTable", Table::EndSeries),
+    ];
+
+    /// Which family of tables it is of.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Table::Records | Table::Series => "FLOW",
+            Table::Ends | Table::EndSeries => "SESSION",
+        }
+    }
+
+    /// Whether a column can be added up.
+    fn counts(self, column: &str) -> bool {
+        match self {
+            Table::Records => matches!(column, "agg-packets" | "agg-bytes"),
+            Table::Series => matches!(column, "packets" | "bytes"),
+            Table::Ends | Table::EndSeries => endpoint::is_count(column),
+        }
+    }
 
     pub(super) fn columns(self) -> &'static [&'static str] {
         match self {
             Table::Records => &RECORDS,
             Table::Series => &SERIES,
+            Table::Ends => &endpoint::RECORDS,
+            Table::EndSeries => &endpoint::SERIES,
         }
     }
 }
@@ -106,23 +138,41 @@ impl Query {
     /// The answer over a table's rows.
     pub(super) fn answer(&self, table: Table, rows: Vec<Row>) -> Result<Vec<Value>, Wrong> {
         let selected = self.selected(table)?;
-        for term in self.wanted.iter().flatten().flatten().chain(self.filter.iter().flatten()) {
-            term.check(table)?;
-        }
+        let lists = self.wanted.iter().flatten().map(|list| conditions(list, table));
+        let wanted: Vec<Vec<Condition<'_>>> = lists.collect::<Result<_, _>>()?;
+        let filter = conditions(self.filter.as_deref().unwrap_or_default(), table)?;
+        let side = self.side(table)?;
         let fits = |row: &Row| {
-            let by_dir = self.dir.is_none_or(|dir| row.get("direction_ing") == Some(&json!(dir)));
-            let wanted = self.wanted.as_ref().filter(|lists| !lists.is_empty());
-            by_dir
-                && wanted.is_none_or(|lists| {
-                    lists.iter().any(|list| list.iter().all(|term| term.fits(row)))
-                })
-                && self.filter.iter().flatten().all(|term| term.fits(row))
+            let all = |list: &[Condition<'_>]| list.iter().all(|condition| condition.fits(row));
+            side.as_ref().is_none_or(|(column, value)| row.get(column) == Some(value))
+                && (wanted.is_empty() || wanted.iter().any(|list| all(list)))
+                && all(&filter)
         };
         let rows = rows.into_iter().filter(fits);
         let mut answer = grouped(&selected, rows);
         self.order(&mut answer, &selected)?;
         answer.truncate(self.limit.unwrap_or(usize::MAX));
         Ok(answer.into_iter().map(Value::Object).collect())
+    }
+
+    /// Which rows of a session are meant, if not all: the column that tells, and what is in it.
+    fn side(&self, table: Table) -> Result<Option<(&'static str, Value)>, Wrong> {
+        match (table.kind(), self.dir, self.session_type.as_deref()) {
+            (_, None, None) => Ok(None),
+            ("FLOW", Some(dir), None) => Ok(Some(("direction_ing", json!(dir)))),
+            ("FLOW", _, Some(_)) => {
+                Err(Wrong("session_type: is for the session tables; here it is dir".to_owned()))
+            }
+            (_, Some(_), _) => {
+                Err(Wrong("dir: is for the flow tables; here it is session_type".to_owned()))
+            }
+            (_, None, Some(side @ ("client" | "server"))) => {
+                Ok(Some(("session_type", json!(side))))
+            }
+            (_, None, Some(other)) => {
+                Err(Wrong(format!("session_type: \"{other}\" is neither client nor server")))
+            }
+        }
     }
 
     fn selected(&self, table: Table) -> Result<Vec<Selected>, Wrong> {
@@ -168,11 +218,11 @@ fn select(table: Table, field: &str) -> Result<Selected, Wrong> {
     let none = || Wrong(format!("select_fields: \"{field}\" is no column of this table"));
     let lower = field.to_ascii_lowercase();
     if let Some(inner) = lower.strip_prefix("sum(").and_then(|rest| rest.strip_suffix(')')) {
-        let counted = matches!(inner, "packets" | "bytes" | "agg-packets" | "agg-bytes");
-        let name = column(inner).filter(|_| counted).ok_or_else(none)?;
+        let name = column(inner).filter(|name| table.counts(name)).ok_or_else(none)?;
         return Ok(Selected::Sum(name, field.to_owned()));
     }
-    if field == "flow_count" {
+    let count = if table.kind() == "FLOW" { "flow_count" } else { "sample_count" };
+    if field == count {
         return Ok(Selected::Count(field.to_owned()));
     }
     if let Some(seconds) = field.strip_prefix("T=") {
@@ -231,28 +281,47 @@ const IN_RANGE: u8 = 3;
 const AT_MOST: u8 = 5;
 const AT_LEAST: u8 = 6;
 const PREFIX: u8 = 7;
+const EXPRESSION: u8 = 8;
+
+/// A term that is in order.
+struct Condition<'q> {
+    term: &'q Term,
+    /// Of [`EXPRESSION`].
+    expression: Option<Regex>,
+}
+
+fn conditions(terms: &[Term], table: Table) -> Result<Vec<Condition<'_>>, Wrong> {
+    terms.iter().map(|term| term.check(table)).collect()
+}
 
 impl Term {
-    fn check(&self, table: Table) -> Result<(), Wrong> {
+    fn check(&self, table: Table) -> Result<Condition<'_>, Wrong> {
         if !table.columns().contains(&self.name.as_str()) {
             return Err(Wrong(format!("where: \"{}\" is no column of this table", self.name)));
         }
         match self.op {
-            EQUAL | NOT_EQUAL | AT_MOST | AT_LEAST | PREFIX => Ok(()),
-            IN_RANGE if self.value2.is_some() => Ok(()),
+            EQUAL | NOT_EQUAL | AT_MOST | AT_LEAST | PREFIX => {
+                Ok(Condition { term: self, expression: None })
+            }
+            IN_RANGE if self.value2.is_some() => Ok(Condition { term: self, expression: None }),
             IN_RANGE => Err(Wrong(format!("where: {}: op 3 needs value2", self.name))),
+            EXPRESSION => match Regex::new(&text(&self.value)) {
+                Ok(expression) => Ok(Condition { term: self, expression: Some(expression) }),
+                Err(error) => Err(Wrong(format!("where: {}: op 8: {error}", self.name))),
+            },
             other => Err(Wrong(format!(
                 "where: {}: op {other} is none of 1 (equal), 2 (not equal), 3 (in range), 5 (at most), 6 (at least), \
-                 7 (prefix)",
+                 7 (prefix), 8 (regular expression)",
                 self.name
             ))),
         }
     }
 
-    fn fits(&self, row: &Row) -> bool {
+    fn fits(&self, row: &Row, expression: Option<&Regex>) -> bool {
         let Some(found) = row.get(self.name.as_str()) else { return false };
         let to = |wanted: &Value| compare(Some(found), Some(&like(found, wanted)));
         match self.op {
+            EXPRESSION => expression.is_some_and(|expression| expression.is_match(&text(found))),
             EQUAL => to(&self.value).is_eq(),
             NOT_EQUAL => to(&self.value).is_ne(),
             IN_RANGE => {
@@ -264,6 +333,12 @@ impl Term {
             PREFIX => text(found).starts_with(&text(&self.value)),
             _ => false,
         }
+    }
+}
+
+impl Condition<'_> {
+    fn fits(&self, row: &Row) -> bool {
+        self.term.fits(row, self.expression.as_ref())
     }
 }
 
@@ -359,6 +434,30 @@ mod tests {
         query
     }
 
+    fn session(more: Value) -> Value {
+        let mut query = json!({ "table": "SessionSeriesTable", "select_fields": ["vn"] });
+        query.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        query
+    }
+
+    #[test]
+    fn session_tables_have_their_own_columns_and_sums() {
+        let fields = ["vn", "SUM(forward_sampled_bytes)", "sample_count"];
+        let query = session(json!({"select_fields": fields, "session_type": "client"}));
+        let query: Query = serde_json::from_value(query).unwrap();
+        let row = |vn: &str, side: &str, bytes: u64| {
+            Row::from([
+                ("vn", json!(vn)),
+                ("session_type", json!(side)),
+                ("forward_sampled_bytes", json!(bytes)),
+            ])
+        };
+        let rows = vec![row("red", "client", 5), row("red", "server", 9), row("red", "client", 7)];
+        let answer = query.answer(query.table().unwrap(), rows).unwrap();
+        let sums = json!({"vn": "red", "SUM(forward_sampled_bytes)": 12, "sample_count": 2});
+        assert_eq!(answer, [sums]);
+    }
+
     #[test]
     fn sums_are_by_what_else_is_selected() {
         let all = series(&["sourcevn", "action", "sum(bytes)", "flow_count"], json!({}));
@@ -389,6 +488,8 @@ mod tests {
                 vec![50, 7],
             ),
             (json!([[{"name": "dport", "op": 3, "value": 81, "value2": 500}]]), vec![50]),
+            (json!([[term("sourcevn", 8, json!("^r.d$"))]]), vec![100, 50, 7]),
+            (json!([[term("dport", 8, json!("^4"))]]), vec![50]),
             (json!([]), vec![100, 50, 7, 9]),
         ] {
             let answer = ask(series(&["bytes"], json!({ "where": wanted }))).unwrap();
@@ -427,9 +528,18 @@ mod tests {
                 "where: \"x\" is no column",
             ),
             (
-                series(&["T"], json!({"where": [[{"name": "T", "op": 8, "value": 1}]]})),
-                "where: T: op 8 is none of",
+                series(&["T"], json!({"where": [[{"name": "T", "op": 9, "value": 1}]]})),
+                "where: T: op 9 is none of",
             ),
+            (
+                series(&["T"], json!({"where": [[{"name": "T", "op": 8, "value": "("}]]})),
+                "where: T: op 8: regex parse error",
+            ),
+            (series(&["T"], json!({"session_type": "client"})), "session_type: is for the session"),
+            (session(json!({"dir": 1})), "dir: is for the flow tables"),
+            (session(json!({"session_type": "both"})), "session_type: \"both\" is neither"),
+            (session(json!({"select_fields": ["flow_count"]})), "\"flow_count\" is no column"),
+            (session(json!({"select_fields": ["sum(vn)"]})), "\"sum(vn)\" is no column"),
             (
                 series(&["T"], json!({"where": [[{"name": "T", "op": 3, "value": 1}]]})),
                 "where: T: op 3 needs value2",

@@ -1,6 +1,6 @@
 //! The last records, and the rows that queries see: one for each direction of a session.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use api::{FlowEvent, FlowRecord};
@@ -23,7 +23,7 @@ pub(super) struct Store {
 pub(super) type Row = BTreeMap<&'static str, Value>;
 
 /// What each row of a series has.
-pub(super) const SERIES: [&str; 19] = [
+pub(super) const SERIES: [&str; 21] = [
     "vrouter",
     "vrouter_ip",
     "sourcevn",
@@ -40,13 +40,15 @@ pub(super) const SERIES: [&str; 19] = [
     "sg_rule_uuid",
     "sg_rule",
     "UuidKey",
+    "vmi_uuid",
+    "drop_reason",
     "T",
     "packets",
     "bytes",
 ];
 
 /// What each row of a session's direction has.
-pub(super) const RECORDS: [&str; 20] = [
+pub(super) const RECORDS: [&str; 22] = [
     "vrouter",
     "vrouter_ip",
     "sourcevn",
@@ -63,6 +65,8 @@ pub(super) const RECORDS: [&str; 20] = [
     "sg_rule_uuid",
     "sg_rule",
     "UuidKey",
+    "vmi_uuid",
+    "drop_reason",
     "setup_time",
     "teardown_time",
     "agg-packets",
@@ -103,13 +107,30 @@ impl Store {
         sessions.into_values().collect()
     }
 
-    fn within(&self, (from, to): (u64, u64)) -> impl Iterator<Item = &FlowRecord> {
+    pub(super) fn within(&self, (from, to): (u64, u64)) -> impl Iterator<Item = &FlowRecord> {
         let at = |record: &FlowRecord| record.end * 1000;
         self.records.iter().filter(move |record| (from..=to).contains(&at(record)))
     }
 }
 
-fn number(row: &Row, column: &str) -> u64 {
+/// What became of its packets.
+pub(super) fn action(record: &FlowRecord) -> &'static str {
+    if record.event == FlowEvent::Denied { "deny" } else { "pass" }
+}
+
+/// Why they are dropped, in the words of reference control-plane.md section 4.5; nothing if they are not.
+fn drop_reason(record: &FlowRecord) -> String {
+    match record.drop_reason {
+        _ if record.event != FlowEvent::Denied => String::new(),
+        21 => "policy".to_owned(),
+        22 => "out policy".to_owned(),
+        23 => "SG".to_owned(),
+        24 => "out SG".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+pub(super) fn number(row: &Row, column: &str) -> u64 {
     row.get(column).and_then(Value::as_u64).unwrap_or(0)
 }
 
@@ -118,21 +139,29 @@ fn take(row: &mut Row, column: &str) -> u64 {
 }
 
 /// What numbers are called.
-struct Names {
-    node: String,
-    endpoint: IpAddr,
+pub(super) struct Names {
+    pub(super) node: String,
+    pub(super) endpoint: IpAddr,
     networks: BTreeMap<u32, String>,
     rules: BTreeMap<RuleId, String>,
+    /// Of policies that are to be logged.
+    logged: BTreeSet<RuleId>,
+    /// By network and address, floating IPs included.
+    workloads: BTreeMap<(String, IpAddr), String>,
 }
 
 impl Names {
-    fn of(config: &Config) -> Names {
+    pub(super) fn of(config: &Config) -> Names {
         let networks = config.networks.iter().map(|it| (it.id, it.name.clone())).collect();
         let mut rules = BTreeMap::new();
+        let mut logged = BTreeSet::new();
         for policy in &config.policies {
-            for at in 0..policy.rules.len() {
+            for (at, rule) in policy.rules.iter().enumerate() {
                 let id = stable::uuid(&["policy", &policy.name, &at.to_string()]);
                 rules.insert(id, format!("{} rule {}", policy.name, at + 1));
+                if rule.log {
+                    logged.insert(id);
+                }
             }
         }
         for group in &config.groups {
@@ -144,10 +173,26 @@ impl Names {
             }
         }
         let (node, endpoint) = (config.node.name.clone(), config.node.tunnel_endpoint);
-        Names { node, endpoint, networks, rules }
+        let mut workloads = BTreeMap::new();
+        for workload in &config.workloads {
+            let own = workload.addresses().map(|address| (workload.network.clone(), address));
+            let floating = workload.floating_ips.iter().map(|it| (it.network.clone(), it.address));
+            workloads.extend(own.chain(floating).map(|key| (key, workload.name.clone())));
+        }
+        Names { node, endpoint, networks, rules, logged, workloads }
     }
 
-    fn rule(&self, id: RuleId) -> String {
+    /// Whether the policy's rule that decided is to be logged.
+    pub(super) fn is_logged(&self, record: &FlowRecord) -> bool {
+        self.logged.contains(&record.rules.0)
+    }
+
+    /// The workload of this node that has an address in a network.
+    pub(super) fn workload(&self, network: &str, address: IpAddr) -> Option<&str> {
+        self.workloads.get(&(network.to_owned(), address)).map(String::as_str)
+    }
+
+    pub(super) fn rule(&self, id: RuleId) -> String {
         match id {
             RuleId::NOT_EVALUATED => "not asked".to_owned(),
             RuleId::IMPLICIT_ALLOW => "nothing forbids it".to_owned(),
@@ -159,7 +204,7 @@ impl Names {
         }
     }
 
-    fn network(&self, ids: &[u32]) -> String {
+    pub(super) fn network(&self, ids: &[u32]) -> String {
         let name = |id: &u32| self.networks.get(id).cloned().unwrap_or_else(|| id.to_string());
         ids.iter().map(name).collect::<Vec<_>>().join(",")
     }
@@ -178,17 +223,20 @@ impl Names {
         };
         let (source, destination) =
             turn((record.source.to_string(), record.destination.to_string()));
+        let address = if is_forward { record.source } else { record.destination };
         let (from, to) = turn((self.network(&record.networks.0), self.network(&record.networks.1)));
         let (sport, dport) = match is_forward {
             true => record.ports,
             false => (record.ports.1, record.ports.0),
         };
         let local = if is_forward { record.vifs.0 } else { record.vifs.1 };
+        let vmi = local.and_then(|_| self.workload(&from, address));
+        let vmi = vmi.map(|name| stable::uuid(&["workload", &from, name]).to_string());
         let (packets, bytes) = match is_forward {
             true => (record.packets.0, record.bytes.0),
             false => (record.packets.1, record.bytes.1),
         };
-        let action = if record.event == FlowEvent::Denied { "deny" } else { "pass" };
+        let action = action(record);
         Row::from([
             ("vrouter", json!(self.node)),
             ("vrouter_ip", json!(self.endpoint)),
@@ -206,6 +254,8 @@ impl Names {
             ("sg_rule_uuid", json!(record.rules.1.to_string())),
             ("sg_rule", json!(self.rule(record.rules.1))),
             ("UuidKey", json!(format!("{:016x}-{}", record.session, u8::from(is_forward)))),
+            ("vmi_uuid", json!(vmi.unwrap_or_default())),
+            ("drop_reason", json!(drop_reason(record))),
             ("T", json!(record.end * 1000)),
             ("packets", json!(packets)),
             ("bytes", json!(bytes)),

@@ -36,6 +36,8 @@ pub struct FlowRecord {
     pub networks: (Vec<u32>, Vec<u32>),
     /// The rule of the network's policy that decided, and that of a group.
     pub rules: (RuleId, RuleId),
+    /// Why its packets are dropped, if they are: a code of reference cli.md section 7.5.
+    pub drop_reason: u8,
 }
 
 /// What happened to a session.

@@ -80,6 +80,8 @@ pub(super) struct Record {
     pub(super) vifs: (u32, u32),
     /// Rule of the network's policy, and of a group.
     pub(super) rules: (u128, u128),
+    /// Why its packets are dropped, if they are: a code of reference cli.md section 7.5.
+    pub(super) drop_reason: u8,
     /// What routes say of both ends.
     pub(super) identities: (Option<IdentityId>, Option<IdentityId>),
 }
@@ -269,6 +271,7 @@ mod tests {
             vrfs: (2, 3),
             vifs: (4, u32::MAX),
             rules: (0xa, 0xb),
+            drop_reason: 0,
             identities: (None, None),
         }
     }

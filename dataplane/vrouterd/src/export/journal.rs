@@ -116,6 +116,7 @@ mod tests {
             vrfs: (2, 2),
             vifs: (3, ELSEWHERE),
             rules: (0xa11, 2),
+            drop_reason: 0,
             identities: (None, None),
         }
     }

@@ -92,5 +92,6 @@ fn row(record: &Record, fib: &Fib) -> FlowRecord {
         vifs: (vif(record.vifs.0), vif(record.vifs.1)),
         networks: (networks(record.identities.0), networks(record.identities.1)),
         rules: (RuleId(record.rules.0), RuleId(record.rules.1)),
+        drop_reason: record.drop_reason,
     }
 }

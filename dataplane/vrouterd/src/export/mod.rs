@@ -382,6 +382,7 @@ impl Walk {
             vrfs: (vrf.0, behind.0),
             vifs: (vif(from), vif(to)),
             rules: (network.0, group.0),
+            drop_reason: session.reason(),
             identities: flow.identities(),
         })
     }
