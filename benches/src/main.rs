@@ -22,8 +22,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::row::Row;
-
 /// Before everything else on the machine that is not measured.
 const NICE: i32 = -15;
 
@@ -56,8 +54,18 @@ fn run(arguments: &[String]) -> Result<()> {
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         println!("priority stays as it is: {error}");
     }
-    let mut rows: Vec<Row> = memory::measure(&wanted)?;
-    rows.extend(peers::measure(&wanted)?);
-    rows.extend(veth::measure(&wanted)?);
-    row::write(&rows)
+    let mut rows = Vec::new();
+    let stages = [
+        memory::measure(&wanted, &mut rows),
+        peers::measure(&wanted, &mut rows),
+        veth::measure(&wanted, &mut rows),
+    ];
+    // What the others measured is not lost.
+    let failed: Vec<String> =
+        stages.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    row::write(&rows)?;
+    match failed.is_empty() {
+        true => Ok(()),
+        false => bail!("{}", failed.join("; ")),
+    }
 }

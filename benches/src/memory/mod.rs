@@ -3,6 +3,7 @@
 
 mod changes;
 mod flood;
+mod once;
 mod scenario;
 mod site;
 
@@ -23,13 +24,12 @@ const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_millis(600);
 
 /// Measures the scenarios that are wanted.
-pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+pub(crate) fn measure(wanted: &impl Fn(&str) -> bool, rows: &mut Vec<Row>) -> Result<()> {
     let scenarios: Vec<Scenario> =
         Scenario::all().into_iter().filter(|scenario| wanted(&scenario.workload())).collect();
     // On a thread of its own, pinned to the last core: core 0 is left to everything else on the machine.
     let rounds = std::thread::scope(|scope| scope.spawn(|| rounds(&scenarios)).join());
     let rounds = rounds.map_err(|_| anyhow::anyhow!("a measurement panicked"))??;
-    let mut rows = Vec::new();
     for (scenario, rounds) in scenarios.iter().zip(&rounds) {
         rows.push(row(scenario, rounds)?);
         rows.extend(begun(scenario, rounds));
@@ -48,7 +48,7 @@ pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
     }
     let changed = std::thread::scope(|scope| scope.spawn(|| changed(&all)).join());
     rows.extend(changed.map_err(|_| anyhow::anyhow!("a measurement panicked"))??);
-    Ok(rows)
+    Ok(())
 }
 
 /// Figures of each scenario's rounds: with the packet path, of the port shim alone, and sessions begun a second.
@@ -146,6 +146,21 @@ pub(crate) fn with_ports(count: u32, window: Duration) -> Result<f64> {
     site.nothing_was_dropped()?;
     site.close()?;
     Ok(figures.median)
+}
+
+/// Packets of so many sessions that nobody knows yet, by a few routes, and the prefixes of those.
+pub(crate) fn new_sessions(count: usize) -> (Vec<Vec<u8>>, Vec<String>) {
+    let scenario = Scenario::under_policy(FEW_ROUTES);
+    let packets = (0..count).map(|number| scenario.another(number)).collect();
+    (packets, scenario.prefixes().collect())
+}
+
+/// Routes of new sessions.
+const FEW_ROUTES: u32 = 10;
+
+/// Cycles a session of which these are the first packets, each installed in both directions; the ports' included.
+pub(crate) fn begin_with_ports(packets: &[Vec<u8>]) -> Result<f64> {
+    site::begin(&Scenario::under_policy(FEW_ROUTES), packets)
 }
 
 /// Drives for a window; cycles per packet of each burst.

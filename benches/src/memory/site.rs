@@ -10,6 +10,7 @@ use port::{Burst, Frame, FramePool, FramePools, Memory, MemoryPort, Port, PortIn
 use tables::flow::Sessions;
 use tables::{Model, Op, Owner, Writer};
 
+use super::once::{Nowhere, Once};
 use super::scenario::Scenario;
 
 /// Packets of a turn.
@@ -161,15 +162,55 @@ impl Site {
     }
 }
 
+/// Cycles a packet of these, each of which begins a session, from a port that copies it to one that takes everything.
+///
+/// # Errors
+/// One was dropped, or began none.
+pub(crate) fn begin(scenario: &Scenario, packets: &[Vec<u8>]) -> Result<f64> {
+    let pools = FramePools::new(Memory::new(2048, 2048, "bench")?, 2);
+    let (_, mut writer) = program(scenario)?;
+    let seat = Seat { reader: writer.reader(), pool: pools.pool(), wake: Arc::new(NeverAsleep) };
+    let (mut engine, mut workers) = Engine::new([seat], Seed(0x1234_5678_9abc_def1));
+    let sessions = add_flows(scenario, u32::try_from(packets.len())?, &mut workers)?;
+    let mut worker = workers.pop().context("no worker")?;
+    let [input, output] = scenario.ports();
+    let ports: [(_, Box<dyn Port>); 2] =
+        [(input, Box::new(Once::new(packets.to_vec()))), (output, Box::new(Nowhere::default()))];
+    for (vif, port) in ports {
+        engine
+            .add_port(WorkerId(0), vif, 0, port)
+            .map_err(|(busy, _)| anyhow::anyhow!("{busy}"))?;
+    }
+    let start = sys::tsc::cycles();
+    let mut received = 0;
+    while received < packets.len() {
+        let burst = worker.turn(Tick(0)).received;
+        ensure!(burst > 0, "the source ran dry");
+        received += burst;
+    }
+    let cycles = sys::tsc::cycles() - start;
+    let drops = engine.counters().drops();
+    ensure!(drops.total() == 0, "{} packets were dropped: {drops:?}", drops.total());
+    let flows = sessions.map_or(0, |sessions| sessions.flows());
+    ensure!(flows == packets.len() * 2, "{flows} flows of {} sessions", packets.len());
+    drop(worker.close());
+    #[expect(clippy::cast_precision_loss, reason = "they are few")]
+    Ok(cycles as f64 / received as f64)
+}
+
 /// Room for the scenario's sessions, if it has some.
-fn add_flows(scenario: &Scenario, sessions: u32, workers: &mut [Worker]) -> Result<()> {
+fn add_flows(
+    scenario: &Scenario,
+    sessions: u32,
+    workers: &mut [Worker],
+) -> Result<Option<Arc<Sessions>>> {
     if scenario.sessions().is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let sessions = Arc::new(Sessions::new(sessions.max(64), workers.len(), 0x5eed)?);
     let limits = FlowLimits { rate: Rate::UNLIMITED, share: 1 };
     Engine::add_flows(workers, &sessions, limits)?;
-    Ok(())
+    Ok(Some(sessions))
 }
 
 /// The scenario's tables, published.

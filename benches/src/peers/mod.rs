@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use crate::memory;
 use crate::meter::{hertz, middle};
 use crate::row::Row;
-use ovs::Ovs;
+use ovs::{Ovs, Replay};
 
 const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_millis(600);
@@ -27,6 +27,9 @@ const WARM: Duration = Duration::from_millis(400);
 const FIRST_WARM: Duration = Duration::from_secs(6);
 /// Sessions and routes of each row.
 const COUNTS: [u32; 2] = [1, 10_000];
+/// Sessions that begin in a round.
+const NEW: usize = 200_000;
+const NEW_SESSIONS: &str = "peers/new-sessions/200k/10/64";
 
 fn workload(count: u32) -> String {
     let name = if count == 1 { "1" } else { "10k" };
@@ -34,62 +37,57 @@ fn workload(count: u32) -> String {
 }
 
 /// Measures the rows that are wanted.
-pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+pub(crate) fn measure(wanted: &impl Fn(&str) -> bool, rows: &mut Vec<Row>) -> Result<()> {
     let counts: Vec<u32> = COUNTS.into_iter().filter(|count| wanted(&workload(*count))).collect();
-    if counts.is_empty() {
-        return Ok(Vec::new());
+    let new = wanted(NEW_SESSIONS);
+    if counts.is_empty() && !new {
+        return Ok(());
     }
     if let Some(reason) = ovs::missing() {
         println!("skipped: peers rows: {reason}");
-        return Ok(Vec::new());
+        return Ok(());
     }
     let cores = sys::affinity::allowed()?;
     let [first, .., last] = cores.as_slice() else {
         println!("skipped: peers rows: need two cores");
-        return Ok(Vec::new());
+        return Ok(());
     };
     let ovs = match Ovs::start(*last, *first) {
         Ok(ovs) => ovs,
         Err(error) => {
             println!("skipped: peers rows: {error:#}");
-            return ovs::clean().map(|()| Vec::new());
+            return ovs::clean();
         }
     };
-    let mut rows = Vec::new();
     for count in counts {
         rows.extend(beside(&ovs, count, *last).with_context(|| workload(count))?);
     }
-    Ok(rows)
+    if new {
+        rows.extend(new_sessions(&ovs, *last).context(NEW_SESSIONS)?);
+    }
+    Ok(())
 }
 
-/// Ours and the peer's row of so many sessions and routes.
-fn beside(ovs: &Ovs, count: u32, core: usize) -> Result<[Row; 2]> {
-    let (packets, routes) = memory::encapsulated_under_policy(count)?;
-    ovs.track_route_and_encapsulate(&packets, routes.into_iter()).with_context(ovs::log_end)?;
-    ovs.window(FIRST_WARM, WINDOW)?;
-    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let own = std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    sys::affinity::pin(core)?;
-                    memory::with_ports(count, WINDOW)
-                })
-                .join()
-        });
-        let own = own.map_err(|_| anyhow::anyhow!("a measurement panicked"))??;
-        let peer = ovs.window(WARM, WINDOW)?;
-        if round == 0 {
-            ovs.verify(count as usize)?;
-        }
-        ours.push(own);
-        theirs.push(peer);
-        ratios.push(peer / own);
-    }
+/// Ours on the core the peer has, while it stands still.
+fn ours_on<T: Send>(core: usize, run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let own = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                sys::affinity::pin(core)?;
+                run()
+            })
+            .join()
+    });
+    own.map_err(|_| anyhow::anyhow!("a measurement panicked"))?
+}
+
+/// Both systems' figures of one row's rounds.
+fn beside_each_other(workload: &str, ours: Vec<f64>, theirs: Vec<f64>) -> Result<[Row; 2]> {
+    let ratios = ours.iter().zip(&theirs).map(|(own, peer)| peer / own).collect::<Vec<_>>();
     let row = |system, cycles: Vec<f64>| -> Result<Row> {
         let (median, spread) = middle(cycles).context("no round")?;
         Ok(Row {
-            workload: workload(count),
+            workload: workload.to_owned(),
             system,
             median: Some(median),
             spread: Some(spread),
@@ -104,4 +102,34 @@ fn beside(ovs: &Ovs, count: u32, core: usize) -> Result<[Row; 2]> {
         Row { ratio: Some(ratio), ratio_spread: Some(ratio_spread), ..ours },
         Row { ratio: Some(1.0), ..theirs },
     ])
+}
+
+/// Sessions that begin, each with one packet: what it costs until it is known and its packet sent.
+fn new_sessions(ovs: &Ovs, core: usize) -> Result<[Row; 2]> {
+    let (packets, routes) = memory::new_sessions(NEW);
+    ovs.track_route_and_encapsulate(&packets, routes.into_iter(), Replay::Never)
+        .with_context(ovs::log_end)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(ours_on(core, || memory::begin_with_ports(&packets))?);
+        theirs.push(ovs.begin(NEW)?);
+    }
+    beside_each_other(NEW_SESSIONS, ours, theirs)
+}
+
+/// Ours and the peer's row of so many sessions and routes.
+fn beside(ovs: &Ovs, count: u32, core: usize) -> Result<[Row; 2]> {
+    let (packets, routes) = memory::encapsulated_under_policy(count)?;
+    ovs.track_route_and_encapsulate(&packets, routes.into_iter(), Replay::Forever)
+        .with_context(ovs::log_end)?;
+    ovs.window(FIRST_WARM, WINDOW)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        ours.push(ours_on(core, || memory::with_ports(count, WINDOW))?);
+        theirs.push(ovs.window(WARM, WINDOW)?);
+        if round == 0 {
+            ovs.verify(count as usize)?;
+        }
+    }
+    beside_each_other(&workload(count), ours, theirs)
 }

@@ -19,7 +19,17 @@ const PAGES: &str = "/proc/sys/vm/nr_hugepages";
 /// Of 2 MiB each: packet buffers and DPDK's own.
 const WANTED_PAGES: u32 = 1024;
 const MEGABYTES: &str = "1536";
+const PACKETS: &str = "packets.pcap";
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// How often packets come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replay {
+    /// Once, each time [`Ovs::begin`] says so.
+    Never,
+    /// Again and again.
+    Forever,
+}
 
 /// A running instance. Dropping it removes everything.
 pub(super) struct Ovs {
@@ -149,7 +159,6 @@ impl Ovs {
     }
 
     /// Connection tracking, then so many routes, then VXLAN: what comes nearest to a vRouter's encapsulation under policy.
-    /// The packets come again and again.
     ///
     /// # Errors
     /// It refuses something.
@@ -157,6 +166,7 @@ impl Ovs {
         &self,
         packets: &[Vec<u8>],
         routes: impl Iterator<Item = String>,
+        replay: Replay,
     ) -> Result<()> {
         self.switch.signal(Signal::CONT)?;
         for bridge in vsctl("list-br")?.split_whitespace() {
@@ -164,8 +174,7 @@ impl Ovs {
         }
         // The first time there is nothing to flush.
         appctl("dpctl/flush-conntrack").ok();
-        let file = place("packets.pcap");
-        write(&file, packets)?;
+        write(&place(PACKETS), packets)?;
         bridge("underlay")?;
         vsctl("set bridge underlay other_config:hwaddr=02:00:00:00:00:02")?;
         sink("underlay", "out")?;
@@ -176,11 +185,9 @@ impl Ovs {
         appctl("ovs/route/add 172.16.0.0/24 underlay").ok();
         flows("underlay", ["in_port=LOCAL,actions=output:out".to_owned()].into_iter())?;
         bridge("tenants")?;
-        let options =
-            format!("options:dpdk-devargs=net_pcap0,rx_pcap={},infinite_rx=1", file.display());
-        vsctl(&format!(
-            "add-port tenants in -- set interface in type=dpdk {options} options:n_rxq=1 options:n_rxq_desc=2048"
-        ))?;
+        if replay == Replay::Forever {
+            self.play(replay)?;
+        }
         vsctl(
             "add-port tenants tunnel -- set interface tunnel type=vxlan options:remote_ip=flow options:key=flow",
         )?;
@@ -198,6 +205,56 @@ impl Ovs {
             )
         });
         flows("tenants", tracking.iter().map(|rule| (*rule).to_owned()).chain(routed))
+    }
+
+    /// Opens the port that plays the packets.
+    fn play(&self, replay: Replay) -> Result<()> {
+        let infinite = u8::from(replay == Replay::Forever);
+        let options = format!(
+            "options:dpdk-devargs=net_pcap0,rx_pcap={},infinite_rx={infinite}",
+            place(PACKETS).display()
+        );
+        vsctl(&format!(
+            "add-port tenants in -- set interface in type=dpdk {options} options:n_rxq=1 options:n_rxq_desc=2048"
+        ))?;
+        Ok(())
+    }
+
+    /// Forgets all connections and plays the packets once: TSC cycles for each connection that is tracked then, ports
+    /// included. Packets that come while it learns the rules are lost, and their cycles are the others'.
+    ///
+    /// # Errors
+    /// Most are.
+    #[expect(clippy::cast_precision_loss, reason = "they are few")]
+    pub(super) fn begin(&self, connections: usize) -> Result<f64> {
+        self.switch.signal(Signal::CONT)?;
+        vsctl("--if-exists del-port tenants in")?;
+        appctl("dpctl/flush-conntrack").ok();
+        appctl("dpif-netdev/pmd-stats-clear")?;
+        self.play(Replay::Never)?;
+        let received = format!("packets received: {connections}");
+        lab::eventually("every packet has come", LIMIT, || {
+            appctl("dpif-netdev/pmd-stats-show").is_ok_and(|text| text.contains(&received))
+        })?;
+        lab::pause(Duration::from_millis(200));
+        let tracked = appctl("dpctl/ct-get-nconns")?;
+        let cycles = self.cycles();
+        self.stand_still()?;
+        let tracked: usize = tracked.trim().parse().context("the number of connections")?;
+        ensure!(tracked > connections / 2, "of {connections} connections {tracked} are tracked");
+        Ok(cycles? * connections as f64 / tracked as f64)
+    }
+
+    /// TSC cycles a packet since the counts were cleared.
+    fn cycles(&self) -> Result<f64> {
+        let text = appctl("dpif-netdev/pmd-stats-show")?;
+        // avg processing cycles per packet: 195.11 (123/456)
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("avg processing cycles per packet: "))
+            .with_context(|| format!("no packets: {text}"))?;
+        let cycles = line.split(' ').next().and_then(|word| word.parse().ok());
+        cycles.with_context(|| line.to_owned())
     }
 
     /// That it does what it is measured for: every flow is tracked, and packets leave encapsulated.
@@ -226,15 +283,9 @@ impl Ovs {
         lab::pause(warm);
         appctl("dpif-netdev/pmd-stats-clear")?;
         lab::pause(length);
-        let text = appctl("dpif-netdev/pmd-stats-show")?;
+        let cycles = self.cycles();
         self.stand_still()?;
-        // avg processing cycles per packet: 195.11 (123/456)
-        let line = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("avg processing cycles per packet: "))
-            .with_context(|| format!("no packets: {text}"))?;
-        let cycles = line.split(' ').next().and_then(|word| word.parse().ok());
-        cycles.with_context(|| line.to_owned())
+        cycles
     }
 
     /// Its poll-mode thread would take the core.

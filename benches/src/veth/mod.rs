@@ -78,7 +78,7 @@ struct Round {
 }
 
 /// Measures the rows that are wanted.
-pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+pub(crate) fn measure(wanted: &impl Fn(&str) -> bool, rows: &mut Vec<Row>) -> Result<()> {
     let asked: Vec<(Encapsulation, Vec<Part>)> = Encapsulation::ALL
         .into_iter()
         .map(|encapsulation| {
@@ -89,17 +89,18 @@ pub(crate) fn measure(wanted: &impl Fn(&str) -> bool) -> Result<Vec<Row>> {
         .collect();
     let idle = wanted(IDLE);
     if asked.is_empty() && !idle {
-        return Ok(Vec::new());
+        return Ok(());
     }
     if let Some(reason) = missing() {
         println!("skipped: veth rows: {reason}");
-        return Ok(Vec::new());
+        return Ok(());
     }
     clean::everything()?;
     clean::when_interrupted()?;
     let measured = run(&asked, idle);
     clean::everything()?;
-    measured
+    rows.extend(measured?);
+    Ok(())
 }
 
 fn missing() -> Option<String> {

@@ -51,6 +51,8 @@ pub(crate) fn test() -> Result<()> {
 
 /// Runs the measurements; `target/bench/summary.json` holds their rows.
 pub(crate) fn bench() -> Result<()> {
+    // What is measured between namespaces are the programs themselves.
+    step("build", "cargo", &["build", "--release", "--workspace", "--bins", "--locked"])?;
     step("measure", "cargo", &["run", "--release", "--locked", "-q", "-p", "benches"])
 }
 
