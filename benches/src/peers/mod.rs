@@ -109,6 +109,7 @@ fn new_sessions(ovs: &Ovs, core: usize) -> Result<[Row; 2]> {
     let (packets, routes) = memory::new_sessions(NEW);
     ovs.track_route_and_encapsulate(&packets, routes.into_iter(), Replay::Never)
         .with_context(ovs::log_end)?;
+    ovs.stand_still()?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(ours_on(core, || memory::begin_with_ports(&packets))?);

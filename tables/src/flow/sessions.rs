@@ -150,7 +150,7 @@ impl Sessions {
         Ok(Sessions {
             slab,
             seed,
-            directory: Directory::new(sessions as usize * 2),
+            directory: Directory::new(sessions as usize * 2)?,
             free,
             vifs: zeros(limits::VIFS),
             vrfs: zeros(limits::VRFS),
@@ -228,8 +228,7 @@ impl Sessions {
 
     /// The living flow of a key, whoever owns it.
     pub fn find(&self, key: &Packed) -> Option<FlowId> {
-        let id = self.directory.get(key.hash())?;
-        self.flow(id).filter(|flow| flow.is(key)).map(|_| id)
+        self.directory.get(key.hash(), |id| self.is(id, key))
     }
 
     /// Makes a session and puts its keys into the directory. The caller holds it: it claims a direction and then calls
@@ -427,6 +426,16 @@ impl Sessions {
         self.directory.len()
     }
 
+    /// Whether a flow is a living one of this key.
+    fn is(&self, id: FlowId, key: &Packed) -> bool {
+        self.flow(id).is_some_and(|flow| flow.is(key))
+    }
+
+    /// Asks for what [`Sessions::find`] looks at, of the key of this hash.
+    pub fn prefetch(&self, hash: u64) {
+        self.directory.prefetch(hash);
+    }
+
     /// Both directions of a session that has ended are dead, and their keys go out of the directory.
     fn withdraw_both(&self, forward: FlowId) {
         for id in [forward, forward.other()] {
@@ -458,7 +467,12 @@ impl Sessions {
                 slots.slots.push(slot);
             }
         }
-        self.slab.session_id(slots.slots.pop()?)
+        let slot = slots.slots.pop()?;
+        // By the time the next session begins its slot is there.
+        if let Some(next) = slots.slots.last() {
+            self.slab.prefetch(*next);
+        }
+        self.slab.session_id(slot)
     }
 
     /// The words of a new session; the keys of its flows.
@@ -509,7 +523,8 @@ impl Sessions {
         };
         let mut done: Option<(u64, FlowId)> = None;
         for (key, id) in [lower, higher].into_iter().flatten() {
-            if !self.directory.insert(key.hash(), id, || ()) {
+            let is = |other| self.is(other, key);
+            if !self.directory.insert(key.hash(), id, is, || ()) {
                 if let Some((hash, id)) = done {
                     // It may be another session's by now, if this one was found and ended.
                     self.directory.remove(hash, id);

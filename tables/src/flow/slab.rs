@@ -72,6 +72,8 @@ impl fmt::Display for FlowId {
 pub(crate) const FLOW: usize = 16;
 /// Words of what both directions share.
 pub(crate) const SHARED: usize = 8;
+/// Words of a cache line.
+const LINE: usize = 8;
 /// Words of a slot.
 pub(crate) const SLOT: usize = 2 * FLOW + SHARED;
 
@@ -106,6 +108,13 @@ impl FlowSlab {
     /// How many sessions there is room for.
     pub fn sessions(&self) -> u32 {
         self.sessions
+    }
+
+    /// Asks for all lines of a session's slot.
+    #[inline]
+    pub(super) fn prefetch(&self, number: u32) {
+        let slot = self.words.get(number as usize * SLOT..).unwrap_or_default();
+        slot.iter().take(SLOT).step_by(LINE).for_each(sys::prefetch::prefetch_read);
     }
 
     /// The session with this number.

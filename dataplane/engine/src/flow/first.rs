@@ -175,6 +175,9 @@ fn begin(
     plan: Option<Plan>,
 ) -> Result<Outcome, DropReason> {
     let Some(plan) = plan else { return Ok(Outcome::Without) };
+    if let Some(table) = cx.flows.as_deref() {
+        table.sessions.prefetch(table.sessions.pack(&plan.reverse).hash());
+    }
     let charged = match plan.vifs {
         (Some(vif), _) | (None, Some(vif)) => vif,
         (None, None) => packet.meta.rx_vif,
@@ -284,12 +287,11 @@ fn new_session(plan: &Plan, now: Moment) -> NewSession {
 /// What the packet's own flow keeps of the tables.
 fn settle(cx: &mut Cx<'_>, packet: &Packet<'_>, id: FlowId, plan: &Plan) {
     let ends = plan.ends();
-    let identities = ends.identities(cx.fib);
     let stamp = ends.stamp(cx.fib, plan.vifs);
     let (vrf, destination) = ends.destination(plan.is_forward);
     let target = stamp::route(cx.fib, vrf, destination);
     let Some(flow) = cx.flows.as_deref().and_then(|table| table.flow(id)) else { return };
-    flow.set_source(plan.source, identities);
+    flow.set_source(plan.source, plan.identities);
     stamp.keep(flow, source::origin(packet.meta));
     if packet.meta.is_from_workload() {
         flow.set_target(target.nh, target.label);

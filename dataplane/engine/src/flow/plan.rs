@@ -8,7 +8,7 @@ use tables::{
 };
 use wire::protocol;
 
-use super::stamp::{self, Ends};
+use super::stamp::{self, Ends, Identities};
 use super::tcp::Segment;
 use super::{nat, source, undecided};
 use crate::graph::Cx;
@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) flags: SessionFlags,
     /// Where the packet's source is.
     pub(super) source: NhId,
+    /// What its ends are to policy.
+    pub(super) identities: Identities,
 }
 
 impl Plan {
@@ -52,13 +54,14 @@ impl Plan {
             is_forward: !self.is_forward,
             vifs: (self.vifs.1, self.vifs.0),
             vrfs: (self.vrfs.1, self.vrfs.0),
+            identities: (self.identities.1, self.identities.0),
             ..*self
         }
     }
 
     /// What policy says about it.
     fn judged(&self, cx: &Cx<'_>) -> Judgement {
-        judge(cx, self.flags, (&self.forward, &self.reverse), self.vrfs, self.vifs)
+        judge(cx, self.flags, (&self.forward, &self.reverse), self.vrfs, self.vifs, self.identities)
     }
 }
 
@@ -166,7 +169,9 @@ fn survey(cx: &Cx<'_>, packet: &Packet<'_>, key: &FlowKey) -> Result<Option<Plan
         judgement: passing(RuleId::NOT_EVALUATED),
         flags,
         source,
+        identities: (None, None),
     };
+    plan.identities = plan.ends().identities(fib);
     if undecided::is_agents(fib, plan.vifs) {
         plan.flags = plan.flags.with(SessionFlags::AGENT);
     }
@@ -291,6 +296,7 @@ fn judge(
     (forward, reverse): (&FlowKey, &FlowKey),
     vrfs: (VrfId, VrfId),
     vifs: (Option<VifId>, Option<VifId>),
+    (source_identity, destination_identity): Identities,
 ) -> Judgement {
     if flags.contains(SessionFlags::LINK_LOCAL) {
         return passing(RuleId::LINK_LOCAL);
@@ -305,7 +311,6 @@ fn judge(
     if is_gateways(from, destination, forward) || is_gateways(to, source, forward) {
         return passing(RuleId::GATEWAY);
     }
-    let (source_identity, destination_identity) = ends.identities(fib);
     let is_icmp = matches!(forward.protocol, protocol::ICMP | protocol::ICMPV6);
     let subject = Subject {
         source,
@@ -363,7 +368,8 @@ pub(crate) fn judge_again(cx: &Cx<'_>, id: FlowId) -> bool {
         true => forward.reversed(forward.scope),
         false => last.key(),
     };
-    let judgement = judge(cx, flags, (&forward, &reverse), vrfs, flow.ends());
+    let identities = Ends::of(vrfs, &forward, &reverse).identities(cx.fib);
+    let judgement = judge(cx, flags, (&forward, &reverse), vrfs, flow.ends(), identities);
     table.sessions.note(table.worker.0, Count::JudgedAgain);
     if judgement.verdict == Verdict::Pass && session.flags().contains(SessionFlags::ONE_SIDED) {
         return false;
@@ -388,12 +394,14 @@ pub(crate) fn may_pass(cx: &Cx<'_>, packet: &Packet<'_>) -> bool {
         _ => None,
     };
     let vrf = packet.meta.vrf;
+    let answers = key.reversed(key.scope);
     let judgement = judge(
         cx,
         SessionFlags::default(),
-        (&key, &key.reversed(key.scope)),
+        (&key, &answers),
         (vrf, vrf),
         (from, to),
+        Ends::of((vrf, vrf), &key, &answers).identities(cx.fib),
     );
     judgement.verdict == Verdict::Pass
 }

@@ -8,6 +8,9 @@ use std::net::IpAddr;
 use tables::flow::{Flow, FlowKey};
 use tables::{Fib, IdentityId, RouteHit, VifId, VrfId};
 
+/// What the ends of a session are to policy.
+pub(crate) type Identities = (Option<IdentityId>, Option<IdentityId>);
+
 /// Both parts of the stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -100,7 +103,7 @@ impl Ends {
     }
 
     /// What they are to policy.
-    pub(crate) fn identities(&self, fib: &Fib) -> (Option<IdentityId>, Option<IdentityId>) {
+    pub(crate) fn identities(&self, fib: &Fib) -> Identities {
         (identity(fib, self.first.0, self.first.1), identity(fib, self.last.0, self.last.1))
     }
 

@@ -100,6 +100,9 @@ impl Node for Flow {
         }
         for look in self.looks.iter_mut().flatten() {
             look.guess = table.index.guess(look.hash);
+            if look.guess.is_none() {
+                table.sessions.prefetch(look.hash);
+            }
             if let Some(flow) = look.guess.and_then(|id| table.flow(id)) {
                 flow.prefetch();
                 if look.needs_more {

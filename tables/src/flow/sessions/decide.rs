@@ -191,7 +191,8 @@ impl Sessions {
             let flags = kind.with(FlowFlags::ALIVE);
             other.fill(&packed, flags, state.generation(), flow.ends(), now);
         };
-        if !self.directory.insert(packed.hash(), id.other(), fill) {
+        let is = |other| self.is(other, &packed);
+        if !self.directory.insert(packed.hash(), id.other(), is, fill) {
             return Err(Undecidable::Exists(self.find(&packed)));
         }
         // Without limits there is nothing to refuse: the session has its place.
