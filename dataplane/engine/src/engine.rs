@@ -253,10 +253,7 @@ impl Engine {
     /// # Errors
     /// [`Busy`], and nothing has changed.
     pub fn release(&mut self, worker: WorkerId, flow: FlowId) -> Result<(), Busy> {
-        let line = self.lines.get_mut(worker.index()).ok_or(Busy { worker })?;
-        line.commands.push(Command::Release(flow)).map_err(|_| Busy { worker })?;
-        line.bell.ring();
-        Ok(())
+        self.tell_one(worker, Command::Release(flow))
     }
 
     /// Has a worker take in a flow that it was made the owner of ([`Sessions::make_for`]).
@@ -264,8 +261,12 @@ impl Engine {
     /// # Errors
     /// [`Busy`], and nothing has changed.
     pub fn adopt(&mut self, worker: WorkerId, flow: FlowId) -> Result<(), Busy> {
+        self.tell_one(worker, Command::Adopt(flow))
+    }
+
+    fn tell_one(&mut self, worker: WorkerId, command: Command) -> Result<(), Busy> {
         let line = self.lines.get_mut(worker.index()).ok_or(Busy { worker })?;
-        line.commands.push(Command::Adopt(flow)).map_err(|_| Busy { worker })?;
+        line.commands.push(command).map_err(|_| Busy { worker })?;
         line.bell.ring();
         Ok(())
     }

@@ -7,8 +7,8 @@ use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::endpoint;
-use super::store::{RECORDS, Row, SERIES};
+use super::store::Row;
+use super::{endpoint, store};
 
 /// The body of a query.
 #[derive(Debug, Deserialize)]
@@ -102,12 +102,12 @@ impl Table {
         }
     }
 
-    pub(super) fn columns(self) -> &'static [&'static str] {
+    pub(super) fn columns(self) -> Vec<&'static str> {
         match self {
-            Table::Records => &RECORDS,
-            Table::Series => &SERIES,
-            Table::Ends => &endpoint::RECORDS,
-            Table::EndSeries => &endpoint::SERIES,
+            Table::Records => store::records(),
+            Table::Series => store::series(),
+            Table::Ends => endpoint::records(),
+            Table::EndSeries => endpoint::series(),
         }
     }
 }
@@ -214,7 +214,7 @@ impl Selected {
 }
 
 fn select(table: Table, field: &str) -> Result<Selected, Wrong> {
-    let column = |name: &str| table.columns().iter().find(|column| **column == name).copied();
+    let column = |name: &str| table.columns().into_iter().find(|column| *column == name);
     let none = || Wrong(format!("select_fields: \"{field}\" is no column of this table"));
     let lower = field.to_ascii_lowercase();
     if let Some(inner) = lower.strip_prefix("sum(").and_then(|rest| rest.strip_suffix(')')) {

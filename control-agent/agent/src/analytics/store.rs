@@ -22,8 +22,8 @@ pub(super) struct Store {
 /// Columns and what is in them.
 pub(super) type Row = BTreeMap<&'static str, Value>;
 
-/// What each row of a series has.
-pub(super) const SERIES: [&str; 21] = [
+/// What each row has, beside when and how much.
+const FLOW: [&str; 18] = [
     "vrouter",
     "vrouter_ip",
     "sourcevn",
@@ -42,36 +42,17 @@ pub(super) const SERIES: [&str; 21] = [
     "UuidKey",
     "vmi_uuid",
     "drop_reason",
-    "T",
-    "packets",
-    "bytes",
 ];
 
+/// What each row of a series has.
+pub(super) fn series() -> Vec<&'static str> {
+    [&FLOW[..], &["T", "packets", "bytes"]].concat()
+}
+
 /// What each row of a session's direction has.
-pub(super) const RECORDS: [&str; 22] = [
-    "vrouter",
-    "vrouter_ip",
-    "sourcevn",
-    "sourceip",
-    "destvn",
-    "destip",
-    "protocol",
-    "sport",
-    "dport",
-    "direction_ing",
-    "action",
-    "nw_ace_uuid",
-    "nw_policy_rule",
-    "sg_rule_uuid",
-    "sg_rule",
-    "UuidKey",
-    "vmi_uuid",
-    "drop_reason",
-    "setup_time",
-    "teardown_time",
-    "agg-packets",
-    "agg-bytes",
-];
+pub(super) fn records() -> Vec<&'static str> {
+    [&FLOW[..], &["setup_time", "teardown_time", "agg-packets", "agg-bytes"]].concat()
+}
 
 impl Store {
     pub(super) fn add(&mut self, records: Vec<FlowRecord>) {

@@ -1,11 +1,11 @@
 //! `flow -p`: how fast an agent makes flows, and decides about them (reference cli.md section 7.1).
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::{
-    ApiError, Client, ClientError, ErrorCode, FlowAction, FlowEnds, FlowHandle, FlowVerdict,
-    NewFlow, NhId, VrfId,
+    ApiError, Client, ClientError, FlowAction, FlowEnds, FlowHandle, FlowVerdict, NewFlow, NhId,
+    VrfId,
 };
 
 use crate::tool::{Failure, Session};
@@ -14,9 +14,6 @@ use crate::tool::{Failure, Session};
 pub(super) const MOST: u32 = 4_000_000;
 /// Flows a message may have.
 pub(super) const BATCH: std::ops::RangeInclusive<u32> = 1..=15;
-
-/// How often what is busy is asked again, a millisecond apart.
-const ATTEMPTS: u32 = 1000;
 
 type Answers = Vec<Result<FlowHandle, ApiError>>;
 
@@ -47,9 +44,8 @@ pub(super) fn run(session: &mut Session<'_>, flows: u32, batch: u32) -> Result<(
     }
 }
 
-/// Asks for some at a time, and for those of them again for which nobody had time. What came of them until one failed, and
-/// why that did.
-fn in_batches<T: Copy>(
+/// Asks for some at a time. What came of them until one failed, and why that did.
+fn in_batches<T>(
     client: &mut Client,
     all: &[T],
     batch: usize,
@@ -57,35 +53,12 @@ fn in_batches<T: Copy>(
 ) -> Result<(Vec<FlowHandle>, Option<ApiError>), Failure> {
     let mut done = Vec::with_capacity(all.len());
     for some in all.chunks(batch) {
-        let mut handles = vec![None; some.len()];
-        let mut due: Vec<(usize, T)> = some.iter().copied().enumerate().collect();
-        let mut attempts = 0;
-        while !due.is_empty() {
-            let asked: Vec<T> = due.iter().map(|(_, one)| *one).collect();
-            let mut busy = Vec::new();
-            for ((at, one), answer) in due.into_iter().zip(ask(client, &asked)?) {
-                match answer {
-                    Ok(handle) => {
-                        if let Some(place) = handles.get_mut(at) {
-                            *place = Some(handle);
-                        }
-                    }
-                    Err(error) if error.code == ErrorCode::Busy && attempts < ATTEMPTS => {
-                        busy.push((at, one));
-                    }
-                    Err(error) => {
-                        done.extend(handles.into_iter().flatten());
-                        return Ok((done, Some(error)));
-                    }
-                }
-            }
-            due = busy;
-            if !due.is_empty() {
-                attempts += 1;
-                std::thread::sleep(Duration::from_millis(1));
+        for answer in ask(client, some)? {
+            match answer {
+                Ok(handle) => done.push(handle),
+                Err(error) => return Ok((done, Some(error))),
             }
         }
-        done.extend(handles.into_iter().flatten());
     }
     Ok((done, None))
 }
