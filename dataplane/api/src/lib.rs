@@ -36,13 +36,13 @@ pub use message::{
 };
 pub use row::{
     Backend, BondMember, BridgeInfo, BuildInfo, CopyMode, Description, DropLogEntry, DropStats,
-    Duplex, ExplainedPacket, ExplainedStep, Explanation, Fabric, FlowAction, FlowChange, FlowEnds,
-    FlowEvent, FlowHandle, FlowInfo, FlowRecord, FlowTableInfo, FlowVerdict, ForwardingClassInfo,
-    LabelInfo, LayerCounters, Layers, LinkState, MemoryStats, MirrorInfo, NewFlow, NextHopDetail,
-    NextHopInfo, PacketEnding, PacketFilter, PacketKind, Pbb, PortRow, PortState, ProcessInfo,
-    QosMapInfo, RouteChange, RouteChanged, RouteInfo, SentPacket, Stitched, TableSize, Traffic,
-    UnderlayHop, VifInfo, VlanStation, VlanTag, VlanVrf, VniInfo, VrfInfo, VrfStats, VrouterInfo,
-    VrouterValue, WorkerInfo, XdpMode, XdpStatistics,
+    Duplex, ExplainedPacket, ExplainedStep, Explanation, Fabric, FlowAction, FlowChange,
+    FlowDecision, FlowEnds, FlowEvent, FlowHandle, FlowInfo, FlowRecord, FlowTableInfo,
+    FlowVerdict, ForwardingClassInfo, LabelInfo, LayerCounters, Layers, LinkState, MemoryStats,
+    MirrorInfo, NewFlow, NextHopDetail, NextHopInfo, PacketEnding, PacketFilter, PacketKind, Pbb,
+    PortRow, PortState, ProcessInfo, QosMapInfo, RouteChange, RouteChanged, RouteInfo, SentPacket,
+    Stitched, TableSize, Traffic, UnderlayHop, VifInfo, VlanStation, VlanTag, VlanVrf, VniInfo,
+    VrfInfo, VrfStats, VrouterInfo, VrouterValue, WorkerInfo, XdpMode, XdpStatistics,
 };
 // The vocabulary the messages are written in, so that tools need no other crate.
 pub use tables::{

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use api::{ApiError, ErrorCode, FlowAction, FlowEnds, FlowVerdict, NewFlow};
+use api::{ApiError, ErrorCode, FlowAction, FlowDecision, FlowEnds, FlowVerdict, NewFlow};
 use tables::flow::{Action, Decision, FlowAddresses, FlowKey, Made};
 use tables::{MirrorId, Model, NextHopKind, VifId, limits};
 
@@ -14,7 +14,7 @@ const LAST_REASON: u8 = 0x22;
 /// # Errors
 /// `Invalid`, naming the field.
 pub(crate) fn check(verdict: &FlowVerdict, model: &Model) -> Result<Decision, ApiError> {
-    check_as(&format!("flow {}", verdict.index), verdict, model)
+    check_as(&format!("flow {}", verdict.index), &verdict.decision, model)
 }
 
 /// The session that an agent wants made, and what it decides about it.
@@ -30,21 +30,10 @@ pub(crate) fn check_new(
     let invalid = |field: &str, what: &str| {
         ApiError::new(ErrorCode::Invalid, object.clone(), what).in_field(field)
     };
-    let verdict = FlowVerdict {
-        index: 0,
-        generation: 0,
-        key: flow.key,
-        action: flow.action,
-        drop_reason: flow.drop_reason,
-        answers: flow.answers,
-        destination_vrf: flow.destination_vrf,
-        mirrors: flow.mirrors,
-        ecmp: flow.ecmp,
-    };
-    let decision = check_as(&object, &verdict, model)?;
+    let decision = check_as(&object, &flow.decision, model)?;
     let families = "source and destination are of two families";
     let key = key(&flow.key).ok_or_else(|| invalid("key", families))?;
-    let answers = match &flow.answers {
+    let answers = match &flow.decision.answers {
         Some(answers) => self::key(answers).ok_or_else(|| invalid("answers", families))?,
         None => key.reversed(key.scope),
     };
@@ -57,7 +46,7 @@ pub(crate) fn check_new(
     if flow.vrf.index() >= limits::VRFS {
         return Err(invalid("vrf", &format!("{} is above {}", flow.vrf, limits::VRFS - 1)));
     }
-    let vrfs = (flow.vrf, flow.destination_vrf.unwrap_or(flow.vrf));
+    let vrfs = (flow.vrf, flow.decision.destination_vrf.unwrap_or(flow.vrf));
     Ok((Made { key, answers, ends: ends(&flow.key, model), vrfs, now }, decision))
 }
 
@@ -86,39 +75,39 @@ pub(crate) fn named(key: &FlowEnds) -> String {
     format!("flow {source} to {destination}, protocol {protocol}")
 }
 
-fn check_as(object: &str, verdict: &FlowVerdict, model: &Model) -> Result<Decision, ApiError> {
+fn check_as(object: &str, asked: &FlowDecision, model: &Model) -> Result<Decision, ApiError> {
     let invalid = |field: &str, what: String| {
         ApiError::new(ErrorCode::Invalid, object.to_owned(), what).in_field(field)
     };
-    for mirror in verdict.mirrors.iter().flatten() {
+    for mirror in asked.mirrors.iter().flatten() {
         check_mirror(object, Some(MirrorId(*mirror)), model)?;
     }
-    let action = match verdict.action {
+    let action = match asked.action {
         FlowAction::Hold => Action::Hold,
-        FlowAction::Drop if verdict.drop_reason > LAST_REASON => {
-            let what = format!("{} is above {LAST_REASON}", verdict.drop_reason);
+        FlowAction::Drop if asked.drop_reason > LAST_REASON => {
+            let what = format!("{} is above {LAST_REASON}", asked.drop_reason);
             return Err(invalid("drop_reason", what));
         }
-        FlowAction::Drop => Action::Drop(verdict.drop_reason),
+        FlowAction::Drop => Action::Drop(asked.drop_reason),
         FlowAction::Forward | FlowAction::Nat => Action::Forward {
-            answers: match &verdict.answers {
+            answers: match &asked.answers {
                 Some(answers) => Some(key(answers).ok_or_else(|| {
                     invalid("answers", "source and destination are of two families".to_owned())
                 })?),
                 None => None,
             },
-            behind: verdict.destination_vrf,
+            behind: asked.destination_vrf,
         },
         FlowAction::Unknown => return Err(invalid("action", "is none".to_owned())),
     };
-    if let Some(vrf) = verdict.destination_vrf
+    if let Some(vrf) = asked.destination_vrf
         && vrf.index() >= limits::VRFS
     {
         let what = format!("{vrf} is above {}", limits::VRFS - 1);
         return Err(invalid("destination_vrf", what));
     }
-    let mirrors = verdict.mirrors.map(|mirror| mirror.map(MirrorId));
-    Ok(Decision { action, mirrors, ecmp: verdict.ecmp })
+    let mirrors = asked.mirrors.map(|mirror| mirror.map(MirrorId));
+    Ok(Decision { action, mirrors, ecmp: asked.ecmp })
 }
 
 /// Whether there is such a mirror.

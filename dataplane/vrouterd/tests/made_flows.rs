@@ -8,8 +8,8 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use api::{
-    Client, ClientError, DropScope, ErrorCode, FlowAction, FlowEnds, FlowInfo, NewFlow, Request,
-    Rows, Table,
+    Client, ClientError, DropScope, ErrorCode, FlowAction, FlowDecision, FlowEnds, FlowInfo,
+    NewFlow, Request, Rows, Table,
 };
 use support::model::{self, Tunnel};
 use support::pair::{Pair, wait_for_port};
@@ -46,12 +46,7 @@ fn new(pair: &Pair, action: FlowAction) -> NewFlow {
             key_next_hop: model::TO_WORKLOAD,
         },
         vrf: model::VRF,
-        action,
-        drop_reason: 0,
-        answers: None,
-        destination_vrf: None,
-        mirrors: [None; 2],
-        ecmp: None,
+        decision: FlowDecision::plain(action),
     }
 }
 
@@ -128,7 +123,8 @@ fn a_made_flow_may_wait_for_its_verdict_or_drop() {
     assert_eq!(client.flow_table().unwrap().held, 0);
 
     client.flush_flows().unwrap();
-    let drop = NewFlow { drop_reason: 4, ..new(&pair, FlowAction::Drop) };
+    let mut drop = new(&pair, FlowAction::Drop);
+    drop.decision.drop_reason = 4;
     let made = client.make_flows(vec![drop]).unwrap();
     assert!(made[0].is_ok(), "{made:?}");
     assert_eq!(echoed(&pair), None);
@@ -148,16 +144,16 @@ fn what_cannot_be_made_is_refused_alone() {
     };
     let family = FlowEnds { source: "2001:db8::1".parse().unwrap(), ..good.key };
     let all = vec![
-        wrong(&|it| it.action = FlowAction::Unknown),
+        wrong(&|it| it.decision.action = FlowAction::Unknown),
         wrong(&|it| it.key = family),
-        wrong(&|it| it.answers = Some(family)),
-        wrong(&|it| it.answers = Some(it.key)),
+        wrong(&|it| it.decision.answers = Some(family)),
+        wrong(&|it| it.decision.answers = Some(it.key)),
         wrong(&|it| it.vrf = tables::VrfId(u16::MAX)),
-        wrong(&|it| it.mirrors = [Some(9), None]),
+        wrong(&|it| it.decision.mirrors = [Some(9), None]),
         good.clone(),
         good.clone(),
         // Somebody's answers are these.
-        wrong(&|it| (it.key.source_port, it.answers) = (1, Some(good.key))),
+        wrong(&|it| (it.key.source_port, it.decision.answers) = (1, Some(good.key))),
     ];
     let made = client.make_flows(all).unwrap();
     let told: Vec<_> = made

@@ -10,7 +10,10 @@ use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use api::{Client, ClientError, DropScope, ErrorCode, FlowAction, FlowEnds, FlowVerdict, Request};
+use api::{
+    Client, ClientError, DropScope, ErrorCode, FlowAction, FlowDecision, FlowEnds, FlowVerdict,
+    Request,
+};
 use support::model::{self, Tunnel};
 use support::pair::{Pair, SECOND_ADDRESS, SECOND_MAC, wait_for_port};
 use support::{privileged, traffic, wait_for};
@@ -94,12 +97,7 @@ fn verdict(trapped: &[u8]) -> Option<FlowVerdict> {
             protocol: ip.protocol(),
             key_next_hop: NhId(header.param_1()),
         },
-        action: FlowAction::Forward,
-        drop_reason: 0,
-        answers: None,
-        destination_vrf: None,
-        mirrors: [None; 2],
-        ecmp: None,
+        decision: FlowDecision::plain(FlowAction::Forward),
     })
 }
 
@@ -174,17 +172,18 @@ fn verdicts_are_checked_against_the_flow_they_name() {
     assert_eq!(refused(wrong(&|it| it.index = 77_777)), (ErrorCode::NotFound, text("")));
     assert_eq!(refused(wrong(&|it| it.index = u32::MAX)), (ErrorCode::NoDevice, text("")));
     assert_eq!(
-        refused(wrong(&|it| it.mirrors = [Some(9), None])),
+        refused(wrong(&|it| it.decision.mirrors = [Some(9), None])),
         (ErrorCode::Invalid, text("mirrors"))
     );
-    let reason = wrong(&|it| (it.action, it.drop_reason) = (FlowAction::Drop, 0x23));
+    let reason =
+        wrong(&|it| (it.decision.action, it.decision.drop_reason) = (FlowAction::Drop, 0x23));
     assert_eq!(refused(reason), (ErrorCode::Invalid, text("drop_reason")));
-    let vrf = wrong(&|it| it.destination_vrf = Some(tables::VrfId(u16::MAX)));
+    let vrf = wrong(&|it| it.decision.destination_vrf = Some(tables::VrfId(u16::MAX)));
     assert_eq!(refused(vrf), (ErrorCode::Invalid, text("destination_vrf")));
     let family = FlowEnds { source: "2001:db8::1".parse().unwrap(), ..key };
-    let mixed = wrong(&|it| it.answers = Some(family));
+    let mixed = wrong(&|it| it.decision.answers = Some(family));
     assert_eq!(refused(mixed), (ErrorCode::Invalid, text("answers")));
-    let none = wrong(&|it| it.action = FlowAction::Unknown);
+    let none = wrong(&|it| it.decision.action = FlowAction::Unknown);
     assert_eq!(refused(none), (ErrorCode::Invalid, text("action")));
     assert_eq!(client.flow_table().unwrap().held, 1, "nothing has changed");
     client.done(&Request::FlowVerdict(right)).unwrap();

@@ -188,6 +188,13 @@ pub struct FlowVerdict {
     pub generation: u8,
     /// Its key.
     pub key: FlowEnds,
+    /// What becomes of it.
+    pub decision: FlowDecision,
+}
+
+/// What is decided about a flow, and so about its session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowDecision {
     /// What becomes of its packets. [`FlowAction::Forward`] and [`FlowAction::Nat`] are one: whether packets are
     /// translated is told by the answers.
     pub action: FlowAction,
@@ -203,26 +210,30 @@ pub struct FlowVerdict {
     pub ecmp: Option<u8>,
 }
 
+impl FlowDecision {
+    /// This becomes of its packets, by the tables and by nothing else.
+    pub const fn plain(action: FlowAction) -> FlowDecision {
+        FlowDecision {
+            action,
+            drop_reason: 0,
+            answers: None,
+            destination_vrf: None,
+            mirrors: [None; 2],
+            ecmp: None,
+        }
+    }
+}
+
 /// A flow that an agent makes without a packet (reference dataplane.md section 14.9, index -1), and what it decides about
-/// it, as in a [`FlowVerdict`]. An interface that judges for itself judges it again with its first packet.
+/// it. An interface that judges for itself judges it again with its first packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewFlow {
     /// Its key.
     pub key: FlowEnds,
     /// The VRF of its packets.
     pub vrf: VrfId,
-    /// What becomes of its packets.
-    pub action: FlowAction,
-    /// Why they are dropped, if they are.
-    pub drop_reason: u8,
-    /// The answers; `None`: the other way round.
-    pub answers: Option<FlowEnds>,
-    /// The VRF its packets are routed in; `None`: their own.
-    pub destination_vrf: Option<VrfId>,
-    /// Where copies of its packets go.
-    pub mirrors: [Option<u8>; 2],
-    /// The position of its member in an ECMP group.
-    pub ecmp: Option<u8>,
+    /// What becomes of it. Without answers they are the other way round.
+    pub decision: FlowDecision,
 }
 
 /// A flow by its index.

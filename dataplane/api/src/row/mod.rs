@@ -25,7 +25,8 @@ pub use explain::{
     ExplainedPacket, ExplainedStep, Explanation, PacketEnding, PacketFilter, SentPacket,
 };
 pub use flow::{
-    FlowAction, FlowChange, FlowEnds, FlowHandle, FlowInfo, FlowTableInfo, FlowVerdict, NewFlow,
+    FlowAction, FlowChange, FlowDecision, FlowEnds, FlowHandle, FlowInfo, FlowTableInfo,
+    FlowVerdict, NewFlow,
 };
 pub use flow_record::{FlowEvent, FlowRecord};
 pub use mirror::MirrorInfo;

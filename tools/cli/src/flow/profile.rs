@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use api::{
-    ApiError, Client, ClientError, FlowAction, FlowEnds, FlowHandle, FlowVerdict, NewFlow, NhId,
-    VrfId,
+    ApiError, Client, ClientError, FlowAction, FlowDecision, FlowEnds, FlowHandle, FlowVerdict,
+    NewFlow, NhId, VrfId,
 };
 
 use crate::tool::{Failure, Session};
@@ -77,16 +77,7 @@ fn key(number: u32) -> FlowEnds {
 }
 
 fn held(number: u32) -> NewFlow {
-    NewFlow {
-        key: key(number),
-        vrf: VrfId(0),
-        action: FlowAction::Hold,
-        drop_reason: 0,
-        answers: None,
-        destination_vrf: None,
-        mirrors: [None; 2],
-        ecmp: None,
-    }
+    NewFlow { key: key(number), vrf: VrfId(0), decision: FlowDecision::plain(FlowAction::Hold) }
 }
 
 fn forward(number: u32, handle: FlowHandle) -> FlowVerdict {
@@ -94,11 +85,6 @@ fn forward(number: u32, handle: FlowHandle) -> FlowVerdict {
         index: handle.index,
         generation: handle.generation,
         key: key(number),
-        action: FlowAction::Forward,
-        drop_reason: 0,
-        answers: None,
-        destination_vrf: None,
-        mirrors: [None; 2],
-        ecmp: None,
+        decision: FlowDecision::plain(FlowAction::Forward),
     }
 }
