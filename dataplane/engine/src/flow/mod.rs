@@ -8,6 +8,7 @@
 //! | `fat` | which packets share a flow, and what becomes of them |
 //! | `first` | a packet that no flow is known for: found elsewhere, or judged and remembered |
 //! | `plan` | a session to be: its ends, its translation, what policy says |
+//! | `nowhere` | packets without a route, which need no flow |
 //! | `pass` | a packet of a known flow: counted, translated, sent on or dropped |
 //! | `nat` | translation |
 //! | `source` | where packets may come from |
@@ -25,6 +26,7 @@ pub(crate) mod fat;
 pub(crate) mod first;
 pub(crate) mod key;
 pub(crate) mod nat;
+pub(crate) mod nowhere;
 pub(crate) mod pass;
 pub(crate) mod plan;
 pub(crate) mod source;

@@ -12,7 +12,7 @@ use super::stamp::{self, Ends, Identities};
 use super::tcp::Segment;
 use super::{nat, source, undecided};
 use crate::graph::Cx;
-use crate::packet::{Addresses, Packet};
+use crate::packet::Packet;
 
 /// A session to be, seen by its first packet.
 #[derive(Clone, Copy)]
@@ -176,27 +176,6 @@ fn survey(cx: &Cx<'_>, packet: &Packet<'_>, key: &FlowKey) -> Result<Option<Plan
         plan.flags = plan.flags.with(SessionFlags::AGENT);
     }
     Ok(Some(plan))
-}
-
-/// The next hop of a workload's packet for the router to where no route leads, so that it begins no session and whether
-/// one is known need not be asked: in a scan nearly all packets are such. `None` for any other, and where translation may
-/// lead elsewhere.
-pub(crate) fn to_nowhere(cx: &Cx<'_>, packet: &Packet<'_>) -> Option<NhId> {
-    let (fib, meta) = (cx.fib, &*packet.meta);
-    let vif = fib.vif(meta.rx_vif).filter(|_| meta.is_from_workload())?;
-    if vif.flow.as_ref().is_some_and(|settings| settings.translates()) {
-        return None;
-    }
-    let station = fib.bridge(meta.vrf, meta.station)?;
-    if !matches!(fib.next_hop(station.nh), FibNextHop::L2Receive) {
-        return None;
-    }
-    let hit = match meta.addresses {
-        Addresses::V4 { destination, .. } => fib.route(meta.vrf, destination),
-        Addresses::V6 { destination, .. } => fib.route(meta.vrf, destination),
-        Addresses::None | Addresses::Hashed(_) => return None,
-    };
-    matches!(fib.next_hop(hit.nh), FibNextHop::Discard).then_some(hit.nh)
 }
 
 /// Whom a next hop leads to: a workload of this node or somebody beyond; `None` for where no flow goes.

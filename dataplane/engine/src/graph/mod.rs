@@ -377,7 +377,7 @@ pub(crate) trait Node {
 
     /// All packets that are going to be stepped, in their order: what can be looked up for them together.
     #[inline]
-    fn gather<'a>(&mut self, _cx: &Cx<'_>, _metas: impl Iterator<Item = &'a Meta>) {}
+    fn gather<'a>(&mut self, _cx: &Cx<'_>, _metas: impl Iterator<Item = &'a Meta> + Clone) {}
 
     /// All that were waiting have been stepped.
     #[inline]

@@ -6,18 +6,19 @@
 
 use arrayvec::ArrayVec;
 use port::BURST;
-use tables::flow::{FlowFlags, FlowId, FlowKey, State};
+use tables::flow::{FlowFlags, FlowId, FlowKey, Sessions, State};
 use tables::{DropReason, Fib, NhId, VifId};
 
 use crate::flow::first::{self, Outcome};
 use crate::flow::key::{self, Keyed};
+use crate::flow::nowhere::Nowhere;
 use crate::flow::pass::{self, onward};
 use crate::flow::stamp;
 use crate::flow::tcp::Segment;
-use crate::flow::{Moment, age, fat, plan, source, undecided};
+use crate::flow::{Moment, age, fat, source, undecided};
 use crate::graph::{Cx, Next, Node, NodeId};
 use crate::inspect;
-use crate::packet::{Addresses, Cast, Marks, Meta, OutLabel, Packet, Protocol};
+use crate::packet::{Addresses, Cast, Marks, Meta, Packet, Protocol};
 
 /// Looks all flows of a burst up together, so that the loads of index and slab overlap.
 #[derive(Default)]
@@ -26,6 +27,7 @@ pub(crate) struct Flow {
     next: usize,
     /// [`FlowIndex::removals`](tables::flow::FlowIndex::removals) when they were looked up.
     removals: u32,
+    nowhere: Nowhere,
     scope: Option<Scope>,
     policy: Option<Policy>,
 }
@@ -79,15 +81,21 @@ impl Node for Flow {
 
     fn begin(&mut self) {
         (self.scope, self.policy) = (None, None);
+        self.nowhere.begin();
     }
 
     #[inline]
-    fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta>) {
+    fn finish(&mut self, cx: &mut Cx<'_>) {
+        self.nowhere.count(cx);
+    }
+
+    #[inline]
+    fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta> + Clone) {
         self.looks.clear();
         self.next = 0;
         let Some(table) = cx.flows.as_deref() else { return };
         self.removals = table.index.removals();
-        for meta in metas {
+        for meta in metas.clone() {
             let look = self.key(cx.fib, meta).map(|key| {
                 let packed = table.sessions.pack(&key);
                 table.index.prefetch(packed.hash());
@@ -98,11 +106,11 @@ impl Node for Flow {
             let gathered = self.looks.try_push(look);
             debug_assert!(gathered.is_ok());
         }
+        self.nowhere.clear();
+        let mut unknown = false;
         for look in self.looks.iter_mut().flatten() {
             look.guess = table.index.guess(look.hash);
-            if look.guess.is_none() {
-                table.sessions.prefetch(look.hash);
-            }
+            unknown |= look.guess.is_none();
             if let Some(flow) = look.guess.and_then(|id| table.flow(id)) {
                 flow.prefetch();
                 if look.needs_more {
@@ -110,14 +118,23 @@ impl Node for Flow {
                 }
             }
         }
+        if unknown {
+            self.gather_unknown(cx.fib, &table.sessions, metas);
+        }
     }
 
     #[inline]
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
-        let look = self.looks.get(self.next).copied().flatten();
+        let place = self.next;
         self.next += 1;
+        let look = self.looks.get(place).copied().flatten();
         let Some(Look { scope, guess, .. }) = look else { return self.unexpected(cx, packet) };
-        let Some(id) = guess else { return self.unknown(cx, packet) };
+        let Some(id) = guess else {
+            return match self.nowhere.by(place) {
+                Some(nh) => self.nowhere.end(cx, packet, nh),
+                None => self.unexpected(cx, packet),
+            };
+        };
         let Some(table) = cx.flows.as_deref() else { return onward(packet) };
         let flow = table.flow(id).filter(|_| table.index.removals() == self.removals);
         let Some((flow, key)) = flow.zip(key::of_ports(packet.meta, scope)) else {
@@ -197,18 +214,26 @@ impl Flow {
         key::plain(meta, scope)
     }
 
-    /// A packet whose flow this worker does not know.
+    /// Where those of a burst lead whose flows this worker does not know; those that lead somewhere may be known to others.
     #[inline(never)]
-    fn unknown(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
-        match plan::to_nowhere(cx, packet) {
-            Some(nh) => {
-                packet.meta.nh = nh;
-                packet.meta.set_label(OutLabel::NONE);
-                packet.meta.marks = packet.meta.marks.with(Marks::ROUTED);
-                onward(packet)
+    fn gather_unknown<'a>(
+        &mut self,
+        fib: &Fib,
+        sessions: &Sessions,
+        metas: impl Iterator<Item = &'a Meta>,
+    ) {
+        for (place, (look, meta)) in self.looks.iter().zip(metas).enumerate() {
+            if let Some(Look { guess: None, hash, .. }) = look
+                && !self.nowhere.ask(fib, place, meta)
+            {
+                sessions.prefetch(*hash);
             }
-            None => self.unexpected(cx, packet),
         }
+        self.nowhere.look_up(fib, |place| {
+            if let Some(Some(look)) = self.looks.get(place) {
+                sessions.prefetch(look.hash);
+            }
+        });
     }
 
     /// A packet whose flow is not where it was looked for first, or whose metadata alone does not tell its key, or that

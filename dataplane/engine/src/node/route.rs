@@ -67,7 +67,7 @@ impl Node for Route {
     }
 
     #[inline]
-    fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta>) {
+    fn gather<'a>(&mut self, cx: &Cx<'_>, metas: impl Iterator<Item = &'a Meta> + Clone) {
         self.keys.clear();
         (self.starts, self.started) = (0, 0);
         // No key's word.

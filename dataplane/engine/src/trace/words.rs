@@ -152,6 +152,12 @@ impl Way {
             NodeId::VifRx => entered(fib, names, meta),
             NodeId::Parse => parsed(meta),
             NodeId::Decap => self.decapsulated(fib, before, meta),
+            // It ends without a session because its route says so.
+            NodeId::Flow
+                if (record.to, meta.reason) == (Some(NodeId::Drop), DropReason::Discard) =>
+            {
+                routed(fib, before)
+            }
             NodeId::Flow => flowed(names, self.met.as_ref(), record.to),
             NodeId::Bridge => bridged(fib, before, record),
             NodeId::Control => controlled(meta, record.to),
