@@ -405,3 +405,15 @@ fn following_packets_allocates_nothing_while_they_move() {
         assert!(traced(site).len() >= 200);
     });
 }
+
+#[test]
+fn a_packet_that_no_route_leads_anywhere_is_told_so_where_it_ends() {
+    each_with_flows(|site, sessions| {
+        network_rules(site, vec![rule(0xa, Verdict::Pass)]);
+        let lost = told(site, sessions, VIF3, &udp(MAC3, 3, 77, (1000, 53), b"?"));
+        assert_eq!(nodes(&lost), ["vif_rx", "parse", "flow", "drop"]);
+        let said = at(&lost, "flow");
+        let expected = "10.10.1.77 in VRF 2: 10.10.1.0/24, next hop 0; to be dropped: Discards (VP_DROP_DISCARD)";
+        assert_eq!(said, expected);
+    });
+}

@@ -4,6 +4,7 @@
 mod site;
 
 use engine::VrfCount;
+use site::policy::*;
 use site::*;
 use tables::*;
 use wire::Mac;
@@ -17,6 +18,69 @@ fn expect(site: &Site, vrf: VrfId, expected: &[(VrfCount, u64)]) {
     let mut expected = expected.to_vec();
     expected.sort_by_key(|(count, _)| *count as u8);
     assert_eq!(met, expected);
+}
+
+/// An IPv6 packet between tenants.
+fn datagram_v6(to: u8) -> Vec<u8> {
+    let at = |host| [0x20, 1, 0xd, 0xb8, 0, 0xa, 0, 1, 0, 0, 0, 0, 0, 0, 0, host];
+    let mut out = Vec::new();
+    let builder = etherparse::PacketBuilder::ethernet2(MAC3.0, Mac::GATEWAY.0);
+    builder.ipv6(at(3), at(to), 64).udp(1000, 53).write(&mut out, b"?").unwrap();
+    out
+}
+
+#[test]
+fn packets_without_a_route_begin_no_session_and_are_counted_as_any() {
+    each_with_flows(|site, sessions| {
+        network_rules(site, vec![rule(0xa, Verdict::Pass)]);
+        let slot = site.model.bridge_slot(RED, Mac::GATEWAY).unwrap();
+        let station = Station { vrf: RED, mac: Mac::GATEWAY };
+        // Of different kinds, and between them packets that lead somewhere.
+        let mut packets: Vec<_> =
+            (0..40).map(|n| udp(MAC3, 3, 70 + n % 3, (1000, 53), b"?")).collect();
+        packets.extend((0..4).map(|_| datagram_v6(0x77)));
+        packets.insert(7, udp(MAC3, 3, 9, (1000, 53), b"far"));
+        packets.push(udp(MAC3, 3, 4, (1000, 53), b"near"));
+        let outcome = site.send(VIF3, &packets);
+        outcome.expect_drops(&[(DropReason::Discard, 44)]);
+        assert_eq!((outcome.on(FABRIC).len(), outcome.on(VIF4).len()), (1, 1));
+        assert_eq!(flows(sessions).len(), 4, "of the two that lead somewhere");
+        expect(
+            site,
+            RED,
+            &[
+                (VrfCount::L2Receives, 46),
+                (VrfCount::Discards, 44),
+                (VrfCount::UdpMplsTunnels, 1),
+                (VrfCount::Encaps, 1),
+            ],
+        );
+        assert_eq!(site.counters.station(slot, station), 46);
+        // What a table says of a moment ago is forgotten with it.
+        site.put([route(RED, "10.10.1.70/32", 40, Some(60))]);
+        let outcome = site.send(VIF3, &packets[..1]);
+        assert_eq!(outcome.on(FABRIC).len(), 1);
+    });
+}
+
+#[test]
+fn a_packet_without_a_route_here_may_have_one_where_it_is_translated_to() {
+    each_with_flows(|site, _| {
+        network_rules(site, vec![rule(0xa, Verdict::Pass)]);
+        let lost = || {
+            let mut packet = udp(MAC3, 3, 77, (1000, 53), b"?");
+            packet[30..34].copy_from_slice(&outside().octets());
+            packet[24..26].fill(0);
+            let sum = wire::checksum::Sum::ZERO.bytes(&packet[14..34]).checksum();
+            packet[24..26].copy_from_slice(&sum.to_be_bytes());
+            packet[40..42].fill(0);
+            packet
+        };
+        site.send(VIF3, &[lost()]).expect_drops(&[(DropReason::Discard, 1)]);
+        let network = vec![NETWORK];
+        add_floating_ip(site, policed(VIF3, VifPolicy { network, ..VifPolicy::default() }));
+        assert_eq!(site.send(VIF3, &[lost()]).on(FABRIC).len(), 1);
+    });
 }
 
 #[test]
