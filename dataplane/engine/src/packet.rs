@@ -178,6 +178,8 @@ impl Marks {
     pub(crate) const DELIVERED: Marks = Marks(8);
     /// Its interface learns stations, and nobody has looked at its sender yet.
     pub(crate) const LEARN: Marks = Marks(0x20);
+    /// What a frame is to be marked with not to be bridged like any other.
+    pub(crate) const LOOKED_INTO: Marks = Marks::CONTROL.with(Marks::SEEN).with(Marks::LEARN);
     /// A diagnostic packet of the agent's.
     pub(crate) const DIAG: Marks = Marks(0x10);
     /// It is a copy for a mirror or a monitoring interface: never copied again.

@@ -18,12 +18,6 @@ use tables::flow::{FlowFlags, Sessions};
 use tables::*;
 use wire::{Mac, protocol};
 
-fn fix_sum(packet: &mut [u8]) {
-    packet[24..26].fill(0);
-    let sum = wire::checksum::Sum::ZERO.bytes(&packet[14..34]).checksum();
-    packet[24..26].copy_from_slice(&sum.to_be_bytes());
-}
-
 fn think_of(
     site: &mut Site,
     sessions: Option<&Arc<Sessions>>,

@@ -397,12 +397,6 @@ fn halves(packet: &[u8]) -> [Vec<u8>; 2] {
     [piece(first, 0x2000), piece(second, 5)]
 }
 
-fn fix_sum(packet: &mut [u8]) {
-    packet[24..26].fill(0);
-    let sum = wire::checksum::Sum::ZERO.bytes(&packet[14..34]).checksum();
-    packet[24..26].copy_from_slice(&sum.to_be_bytes());
-}
-
 #[test]
 fn what_the_second_worker_receives_of_a_session_goes_to_the_first() {
     let mut site = Site::new(2);

@@ -70,9 +70,7 @@ fn a_packet_without_a_route_here_may_have_one_where_it_is_translated_to() {
         let lost = || {
             let mut packet = udp(MAC3, 3, 77, (1000, 53), b"?");
             packet[30..34].copy_from_slice(&outside().octets());
-            packet[24..26].fill(0);
-            let sum = wire::checksum::Sum::ZERO.bytes(&packet[14..34]).checksum();
-            packet[24..26].copy_from_slice(&sum.to_be_bytes());
+            fix_sum(&mut packet);
             packet[40..42].fill(0);
             packet
         };

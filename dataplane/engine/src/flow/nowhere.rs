@@ -26,8 +26,6 @@ pub(crate) struct Nowhere {
     run: Run,
 }
 
-const _: () = assert!(BURST <= 64);
-
 /// The last interface and station, and whether its packets for it are routed, and by their own addresses.
 #[derive(Clone, Copy)]
 struct Gate {
@@ -70,9 +68,6 @@ impl Default for Nowhere {
     }
 }
 
-/// What the nodes behind have to look into.
-const LOOKED_INTO: Marks = Marks::CONTROL.with(Marks::SEEN).with(Marks::LEARN);
-
 impl Nowhere {
     /// There may be new tables.
     pub(crate) fn begin(&mut self) {
@@ -90,7 +85,7 @@ impl Nowhere {
     /// Asks for the packet at a place of the burst; false if it is not for a route of its destination to say.
     #[inline]
     pub(crate) fn ask(&mut self, fib: &Fib, place: usize, meta: &Meta) -> bool {
-        if !meta.is_from_workload() || meta.ip_ttl == 0 || meta.marks.meets(LOOKED_INTO) {
+        if !meta.is_from_workload() || meta.ip_ttl == 0 || meta.marks.meets(Marks::LOOKED_INTO) {
             return false;
         }
         let station = key(meta.vrf, meta.station);

@@ -72,7 +72,7 @@ impl Node for Bridge {
     fn step(&mut self, cx: &mut Cx<'_>, packet: &mut Packet<'_>) -> Next {
         let (station, cast) = (packet.meta.station, packet.meta.cast);
         packet.meta.layer = Layer::L2;
-        if packet.meta.marks.meets(LOOKED_INTO)
+        if packet.meta.marks.meets(Marks::LOOKED_INTO)
             && let Some(next) = marked_frame(cx, packet)
         {
             return next;
@@ -160,9 +160,6 @@ fn behind_control_word(cx: &Cx<'_>, packet: &mut Packet<'_>) -> Next {
     packet.meta.marks = packet.meta.marks.with(Marks::CONTROL_WORD);
     put_control_word(cx.fib, packet).map_or_else(Next::Drop, |()| Next::NextHop)
 }
-
-/// What a frame is to be marked with not to be bridged like any other.
-const LOOKED_INTO: Marks = Marks::CONTROL.with(Marks::SEEN).with(Marks::LEARN);
 
 /// Where a control packet goes if it is not to be bridged like others: to be looked at, the first time, if it comes from
 /// a workload or is for the router; for the router the second time.

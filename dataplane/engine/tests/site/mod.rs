@@ -630,6 +630,13 @@ pub fn tenant(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 10, 1, last)
 }
 
+/// Makes the IPv4 header's checksum right in a frame without tags and options.
+pub fn fix_sum(packet: &mut [u8]) {
+    packet[24..26].fill(0);
+    let sum = wire::checksum::Sum::ZERO.bytes(&packet[14..34]).checksum();
+    packet[24..26].copy_from_slice(&sum.to_be_bytes());
+}
+
 /// A finished UDP packet from a workload to the gateway's MAC.
 pub fn udp(source: Mac, from: u8, to: u8, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let builder = etherparse::PacketBuilder::ethernet2(source.0, Mac::GATEWAY.0)
