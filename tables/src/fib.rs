@@ -403,11 +403,21 @@ impl Fib {
         self.route(vrf, Ipv6Addr::from_bits(address))
     }
 
-    /// Longest match of up to [`Fib::BURST`] addresses together: their loads overlap. As many answers are written as
-    /// the shorter slice holds.
-    pub fn route_burst<A: Family>(&self, keys: &[(VrfId, A)], hits: &mut [RouteHit]) {
-        for (keys, hits) in keys.chunks(Self::BURST).zip(hits.chunks_mut(Self::BURST)) {
-            lpm::burst(keys.iter().map(|(vrf, address)| (self.table(*vrf), *address)), hits);
+    /// Longest matches of addresses, [`Fib::BURST`] together: their loads overlap. `each` is called with the answers in
+    /// the order of the keys.
+    #[inline]
+    pub fn route_burst<A: Family>(&self, keys: &[(VrfId, A)], mut each: impl FnMut(RouteHit)) {
+        for keys in keys.chunks(Self::BURST) {
+            let mut last: Option<(VrfId, Option<&Lpm<A>>)> = None;
+            let keys = keys.iter().map(|(vrf, address)| match last {
+                Some((last, table)) if last == *vrf => (table, *address),
+                _ => {
+                    let table = self.table(*vrf);
+                    last = Some((*vrf, table));
+                    (table, *address)
+                }
+            });
+            lpm::burst(keys, &mut each);
         }
     }
 

@@ -362,20 +362,28 @@ struct Walk<'a, A> {
     best: Option<&'a Leaf>,
 }
 
-/// Looks up to [`BURST`] addresses up together, so that the loads of one hide behind those of the others.
-pub(crate) fn burst<'a, A: Address>(
-    keys: impl Iterator<Item = (Option<&'a Lpm<A>>, A)>,
-    hits: &mut [RouteHit],
-) {
-    let walk = |(table, address): (Option<&'a Lpm<A>>, A)| Walk {
-        address,
-        node: table.map(|table| &*table.root),
-        slot: None,
-        best: None,
-    };
-    let mut walks: ArrayVec<Walk<'a, A>, BURST> =
-        keys.take(hits.len().min(BURST)).map(walk).collect();
-    for level in 0..usize::from(A::BITS / 8) {
+impl<'a, A: Address> Walk<'a, A> {
+    fn new(address: A, node: Option<&'a Node>, best: Option<&'a Leaf>) -> Self {
+        Walk { address, node, slot: None, best }
+    }
+
+    /// Whether the other goes the first half of the levels as this one, which has not begun, will.
+    #[inline]
+    fn begins_as(&self, table: Option<&Lpm<A>>, address: A) -> bool {
+        self.node.map(std::ptr::from_ref) == table.map(|table| Arc::as_ptr(&table.root))
+            && first_half(self.address) == first_half(address)
+    }
+}
+
+#[inline]
+fn first_half<A: Address>(address: A) -> u128 {
+    address.to_bits128() >> (A::BITS / 2)
+}
+
+/// Goes down these levels.
+#[inline]
+fn descend<A: Address>(walks: &mut [Walk<'_, A>], levels: std::ops::Range<usize>) {
+    for level in levels {
         let mut going = false;
         for walk in walks.iter_mut() {
             walk.slot = walk.node.map(|node| node.slot(walk.address.octet(level)));
@@ -398,9 +406,41 @@ pub(crate) fn burst<'a, A: Address>(
             break;
         }
     }
-    for (out, walk) in hits.iter_mut().zip(walks) {
-        *out = hit(walk.best.copied());
+}
+
+/// How many first halves a burst remembers: a power of two.
+const HALVES: usize = 16;
+
+/// Looks up to [`BURST`] addresses up together, so that the loads of one hide behind those of the others, and calls
+/// `each` with the answers in their order. Those of one table with the same first half go it once: a VRF's addresses
+/// mostly begin alike.
+#[inline]
+pub(crate) fn burst<'a, A: Address>(
+    keys: impl Iterator<Item = (Option<&'a Lpm<A>>, A)>,
+    mut each: impl FnMut(RouteHit),
+) {
+    let mut heads = ArrayVec::<Walk<'a, A>, BURST>::new();
+    let mut tails = ArrayVec::<(A, u8), BURST>::new();
+    // By the last bits of a first half, the head that had them last.
+    let mut recent = [0u8; HALVES];
+    #[expect(clippy::cast_possible_truncation, reason = "the last bits, and a place in a burst")]
+    for (table, address) in keys.take(BURST) {
+        let recent = &mut recent[first_half(address) as usize % HALVES];
+        if !heads.get(usize::from(*recent)).is_some_and(|head| head.begins_as(table, address)) {
+            *recent = heads.len() as u8;
+            heads.push(Walk::new(address, table.map(|table| &*table.root), None));
+        }
+        tails.push((address, *recent));
     }
+    let levels = usize::from(A::BITS / 8);
+    descend(&mut heads, 0..levels / 2);
+    let follow = |(address, head): (A, u8)| {
+        let head = heads.get(usize::from(head));
+        Walk::new(address, head.and_then(|head| head.node), head.and_then(|head| head.best))
+    };
+    let mut walks: ArrayVec<Walk<'a, A>, BURST> = tails.into_iter().map(follow).collect();
+    descend(&mut walks, levels / 2..levels);
+    walks.iter().for_each(|walk| each(hit(walk.best.copied())));
 }
 
 /// The rows of a dump (reference cli.md section 4.4): where a longer route lies inside a position, its 256 children;

@@ -80,10 +80,10 @@ impl<A: Address> Twin<A> {
             assert_eq!(self.trie.identity(*address), identity(hit));
         }
         for addresses in addresses.chunks(BURST) {
-            let mut hits = [RouteHit::MISS; BURST];
-            burst(addresses.iter().map(|a| (Some(&self.trie), *a)), &mut hits);
+            let mut hits = Vec::new();
+            burst(addresses.iter().map(|a| (Some(&self.trie), *a)), |hit| hits.push(hit));
             let expected: Vec<_> = addresses.iter().map(|a| self.longest(*a)).collect();
-            assert_eq!(hits[..addresses.len()], expected);
+            assert_eq!(hits, expected);
         }
     }
 }
@@ -300,6 +300,29 @@ fn a_default_route_alone_dumps_as_one_row_and_a_host_route_opens_four_levels() {
     assert_eq!(rows, [("0.0.0.0/0".to_string(), 7)]);
     twin.put(p("10.1.2.3/32"), 8);
     assert_eq!(twin.trie.leaves(None).count(), 255 * 3 + 256);
+}
+
+#[test]
+fn a_burst_over_several_tables_answers_each_from_its_own() {
+    let (mut red, mut blue) = (Twin::<Ipv4Addr>::new(), Twin::<Ipv4Addr>::new());
+    red.put(p("10.1.0.0/16"), 1);
+    red.put(p("10.1.2.3/32"), 2);
+    blue.put(p("10.1.2.0/24"), 3);
+    blue.put(p("0.0.0.0/0"), 4);
+    let keys = [
+        (Some(&red.trie), "10.1.2.3"),
+        (Some(&blue.trie), "10.1.2.3"),
+        (Some(&blue.trie), "10.1.3.3"),
+        (None, "10.1.3.3"),
+        (None, "10.1.2.3"),
+        (Some(&red.trie), "10.1.3.3"),
+        (Some(&red.trie), "10.2.3.3"),
+        (Some(&red.trie), "10.1.2.3"),
+    ];
+    let mut found = Vec::new();
+    let addresses = keys.iter().map(|(table, address)| (*table, address.parse().unwrap()));
+    burst::<Ipv4Addr>(addresses, |hit| found.push(hit.nh.0));
+    assert_eq!(found, [2, 3, 4, 0, 0, 1, 0, 2]);
 }
 
 #[test]

@@ -6,9 +6,8 @@ use std::net::Ipv4Addr;
 use arrayvec::ArrayVec;
 use port::BURST;
 use tables::{BridgeSlot, DropReason, Fib, FibNextHop, NhId, RouteHit, VifId, VrfId};
-use wire::Mac;
 
-use crate::graph::{Cx, Next};
+use crate::graph::{Cx, Next, Places};
 use crate::learn::key;
 use crate::packet::{Addresses, Marks, Meta, Packet};
 use crate::vrf_counts::VrfCount;
@@ -16,17 +15,24 @@ use crate::vrf_counts::VrfCount;
 /// Which packets of a burst lead nowhere. IPv4 routes are looked up together.
 pub(crate) struct Nowhere {
     gate: Gate,
+    /// A run of packets to one destination is one key.
     keys: ArrayVec<(VrfId, Ipv4Addr), BURST>,
-    hits: [RouteHit; BURST],
-    /// The places of packets in their burst, and their keys'.
-    asked: ArrayVec<(u8, u8), BURST>,
-    /// A bit for each place whose packet leads nowhere, and by which next hop.
-    found: u64,
-    by: [NhId; BURST],
+    /// The next hops by which they lead nowhere, of those that do.
+    answers: ArrayVec<Option<NhId>, BURST>,
+    /// Where the packets are that wait for an answer, and those that start a key.
+    asked: Places,
+    starts: Places,
+    found: Found,
     run: Run,
 }
 
-/// The last interface and station, and whether its packets for it are routed, and by their own addresses.
+/// Where the packets are that lead nowhere, and by which next hops.
+struct Found {
+    places: Places,
+    by: [NhId; BURST],
+}
+
+/// The last interface and station, and whether it is a workload's whose packets for it are routed by their own addresses.
 #[derive(Clone, Copy)]
 struct Gate {
     vif: VifId,
@@ -50,6 +56,17 @@ impl Gate {
     const NONE: Gate = Gate { vif: VifId(0), station: NO_STATION, open: false };
 }
 
+impl Found {
+    /// The packet at a place is one.
+    #[inline]
+    fn note(&mut self, place: usize, nh: NhId) {
+        if let Some(by) = self.by.get_mut(place) {
+            self.places.insert(place);
+            *by = nh;
+        }
+    }
+}
+
 impl Run {
     const NONE: Run = Run { station: NO_STATION, slot: None, vrf: VrfId(0), packets: 0 };
 }
@@ -59,10 +76,10 @@ impl Default for Nowhere {
         Nowhere {
             gate: Gate::NONE,
             keys: ArrayVec::new(),
-            hits: [RouteHit::MISS; BURST],
-            asked: ArrayVec::new(),
-            found: 0,
-            by: [NhId(0); BURST],
+            answers: ArrayVec::new(),
+            asked: Places::NONE,
+            starts: Places::NONE,
+            found: Found { places: Places::NONE, by: [NhId(0); BURST] },
             run: Run::NONE,
         }
     }
@@ -78,19 +95,18 @@ impl Nowhere {
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.keys.clear();
-        self.asked.clear();
-        self.found = 0;
+        (self.asked, self.starts, self.found.places) = (Places::NONE, Places::NONE, Places::NONE);
     }
 
     /// Asks for the packet at a place of the burst; false if it is not for a route of its destination to say.
     #[inline]
     pub(crate) fn ask(&mut self, fib: &Fib, place: usize, meta: &Meta) -> bool {
-        if !meta.is_from_workload() || meta.ip_ttl == 0 || meta.marks.meets(Marks::LOOKED_INTO) {
+        if meta.ip_ttl == 0 || meta.marks.meets(Marks::LOOKED_INTO) {
             return false;
         }
         let station = key(meta.vrf, meta.station);
         if (self.gate.vif, self.gate.station) != (meta.rx_vif, station) {
-            let open = is_routed(fib, meta.rx_vif, meta.vrf, meta.station);
+            let open = meta.is_from_workload() && is_routed(fib, meta);
             self.gate = Gate { vif: meta.rx_vif, station, open };
         }
         if !self.gate.open {
@@ -99,14 +115,19 @@ impl Nowhere {
         match meta.addresses {
             Addresses::V4 { destination, .. } => {
                 let key = (meta.vrf, destination);
-                if self.keys.last() != Some(&key) && self.keys.try_push(key).is_err() {
-                    return false;
+                if self.keys.last() != Some(&key) {
+                    // No more packets than a burst has.
+                    if self.keys.try_push(key).is_err() {
+                        return false;
+                    }
+                    self.starts.insert(place);
                 }
-                #[expect(clippy::cast_possible_truncation, reason = "both are of a burst")]
-                self.asked.try_push((place as u8, (self.keys.len() - 1) as u8)).is_ok()
+                self.asked.insert(place);
+                true
             }
             Addresses::V6 { destination, .. } => {
-                self.note(fib, place, fib.route(meta.vrf, destination).nh)
+                let nh = leads_nowhere(fib, &fib.route(meta.vrf, destination));
+                nh.inspect(|nh| self.found.note(place, *nh)).is_some()
             }
             Addresses::None | Addresses::Hashed(_) => false,
         }
@@ -114,30 +135,24 @@ impl Nowhere {
 
     /// Looks up what was asked for, and calls `other` for the places of packets that lead somewhere.
     pub(crate) fn look_up(&mut self, fib: &Fib, mut other: impl FnMut(usize)) {
-        fib.route_burst(&self.keys, &mut self.hits);
-        for (place, key) in std::mem::take(&mut self.asked) {
-            let hit = self.hits.get(usize::from(key)).unwrap_or(&RouteHit::MISS);
-            if !self.note(fib, usize::from(place), hit.nh) {
-                other(usize::from(place));
+        self.answers.clear();
+        fib.route_burst(&self.keys, |hit| self.answers.push(leads_nowhere(fib, &hit)));
+        let (mut answers, mut answer) = (self.answers.iter(), None);
+        for place in self.asked {
+            if self.starts.contains(place) {
+                answer = answers.next().copied().flatten();
+            }
+            match answer {
+                Some(nh) => self.found.note(place, nh),
+                None => other(place),
             }
         }
-    }
-
-    /// Notes whether the packet at a place leads nowhere, and says so.
-    #[inline]
-    fn note(&mut self, fib: &Fib, place: usize, nh: NhId) -> bool {
-        let found = matches!(fib.next_hop(nh), FibNextHop::Discard);
-        if let Some(by) = self.by.get_mut(place).filter(|_| found) {
-            self.found |= 1 << place;
-            *by = nh;
-        }
-        found
     }
 
     /// The next hop by which the packet at a place leads nowhere, if it does.
     #[inline]
     pub(crate) fn by(&self, place: usize) -> Option<NhId> {
-        self.by.get(place).copied().filter(|_| self.found >> place & 1 != 0)
+        self.found.by.get(place).copied().filter(|_| self.found.places.contains(place))
     }
 
     /// Such a packet ends, by this next hop.
@@ -169,11 +184,17 @@ impl Nowhere {
     }
 }
 
-/// Whether what an interface sends to a station goes to the router, which does not translate it.
+/// The next hop of a route, if that drops.
+#[inline]
+fn leads_nowhere(fib: &Fib, hit: &RouteHit) -> Option<NhId> {
+    matches!(fib.next_hop(hit.nh), FibNextHop::Discard).then_some(hit.nh)
+}
+
+/// Whether what the packet's interface sends to its station goes to the router, which does not translate it.
 #[inline(never)]
-fn is_routed(fib: &Fib, vif: VifId, vrf: VrfId, station: Mac) -> bool {
-    let settings = fib.vif(vif).and_then(|vif| vif.flow.as_ref());
-    let router = fib.bridge(vrf, station).map(|hit| fib.next_hop(hit.nh));
+fn is_routed(fib: &Fib, meta: &Meta) -> bool {
+    let settings = fib.vif(meta.rx_vif).and_then(|vif| vif.flow.as_ref());
+    let router = fib.bridge(meta.vrf, meta.station).map(|hit| fib.next_hop(hit.nh));
     !settings.is_some_and(|settings| settings.translates())
         && matches!(router, Some(FibNextHop::L2Receive))
 }

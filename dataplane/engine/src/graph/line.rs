@@ -44,14 +44,21 @@ struct Slot {
 
 /// Places in the burst, a bit each: where packets wait. They leave in the order in which they came in.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Places(u64);
+pub(crate) struct Places(u64);
 
 const _: () = assert!(BURST == u64::BITS as usize);
 
 impl Places {
+    pub(crate) const NONE: Places = Places(0);
+
     #[inline]
-    fn insert(&mut self, place: usize) {
+    pub(crate) fn insert(&mut self, place: usize) {
         self.0 |= 1 << place;
+    }
+
+    #[inline]
+    pub(crate) fn contains(self, place: usize) -> bool {
+        self.0 >> place & 1 != 0
     }
 }
 
@@ -75,7 +82,7 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new() -> Line {
         let slot = |_| Slot { frame: None, meta: Meta::arriving(VifId(0), Spread::Allowed) };
-        Line { slots: std::array::from_fn(slot), waiting: [Places(0); NodeId::COUNT] }
+        Line { slots: std::array::from_fn(slot), waiting: [Places::NONE; NodeId::COUNT] }
     }
 
     #[inline]
@@ -85,7 +92,7 @@ impl Line {
         frames: impl Iterator<Item = (Frame, VifId)>,
         spread: Spread,
     ) {
-        let mut filled = Places(0);
+        let mut filled = Places::NONE;
         for (place, (slot, (frame, rx_vif))) in self.slots.iter_mut().zip(frames).enumerate() {
             debug_assert!(slot.frame.is_none(), "the last burst has not ended");
             slot.frame = Some(frame);
@@ -114,7 +121,7 @@ impl Line {
             slot.frame = Some(frame);
             slot.meta = meta;
             slot.meta.note(next);
-            let mut places = Places(0);
+            let mut places = Places::NONE;
             places.insert(place);
             self.put(next.node(), places);
         }
@@ -149,7 +156,7 @@ impl Line {
         places: Places,
     ) -> impl Iterator<Item = (usize, &Meta, Option<NodeId>)> {
         places.filter_map(|place| {
-            let waits = |id: &NodeId| self.waiting(*id).0 & 1 << place != 0;
+            let waits = |id: &NodeId| self.waiting(*id).contains(place);
             Some((place, &self.slots.get(place)?.meta, NodeId::ORDER.into_iter().find(waits)))
         })
     }
@@ -172,7 +179,7 @@ impl Line {
         let work = self.take(N::ID);
         node.gather(cx, work.filter_map(|place| self.slots.get(place).map(|slot| &slot.meta)));
         // Most packets of a burst go the same way: they are put there together.
-        let (mut way, mut along) = (NodeId::Drop, Places(0));
+        let (mut way, mut along) = (NodeId::Drop, Places::NONE);
         for place in work {
             let Some(Slot { frame: Some(frame), meta }) = self.slots.get_mut(place) else {
                 continue;
@@ -187,7 +194,7 @@ impl Line {
             meta.note(next);
             if next.node() != way {
                 self.put(way, along);
-                (way, along) = (next.node(), Places(0));
+                (way, along) = (next.node(), Places::NONE);
             }
             along.insert(place);
         }
@@ -197,7 +204,7 @@ impl Line {
 
     #[inline(never)]
     pub(super) fn end<E: End>(&mut self, cx: &mut Cx<'_>, end: &mut E) {
-        let mut refused = Places(0);
+        let mut refused = Places::NONE;
         for place in self.take(E::ID) {
             let Some(slot) = self.slots.get_mut(place) else { continue };
             let Some(frame) = slot.frame.take() else { continue };

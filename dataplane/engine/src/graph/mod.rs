@@ -28,7 +28,8 @@ use crate::ports::Ports;
 use crate::storm::{Storm, Storms};
 use crate::trace::Trace;
 use crate::worker::Tick;
-use line::{Line, Places};
+use line::Line;
+pub(crate) use line::Places;
 
 /// What a step may use beside its packet. Made once a burst.
 pub(crate) struct Cx<'a> {

@@ -16,8 +16,7 @@ use crate::packet::{Addresses, Hop, Layer, Meta, OutLabel, Packet};
 /// destination is one key. IPv6 remembers the last destination.
 pub(crate) struct Route {
     keys: ArrayVec<(VrfId, Ipv4Addr), BURST>,
-    hits: [RouteHit; BURST],
-    /// What packets need of them.
+    /// What they lead to.
     targets: ArrayVec<Target, BURST>,
     /// Which packets, the next one first, start a new key.
     starts: u64,
@@ -37,9 +36,9 @@ impl Target {
     const MISS: Target = Target { nh: RouteHit::MISS.nh, label: OutLabel::NONE };
 }
 
-impl From<&RouteHit> for Target {
+impl From<RouteHit> for Target {
     #[inline]
-    fn from(hit: &RouteHit) -> Target {
+    fn from(hit: RouteHit) -> Target {
         Target { nh: hit.nh, label: hit.label.into() }
     }
 }
@@ -48,7 +47,6 @@ impl Default for Route {
     fn default() -> Route {
         Route {
             keys: ArrayVec::new(),
-            hits: [RouteHit::MISS; BURST],
             targets: ArrayVec::new(),
             starts: 0,
             started: 0,
@@ -84,12 +82,11 @@ impl Node for Route {
             }
             bit <<= 1;
         }
-        cx.fib.route_burst(&self.keys, &mut self.hits);
         self.targets.clear();
-        for hit in self.hits.iter().take(self.keys.len()) {
+        cx.fib.route_burst(&self.keys, |hit| {
             cx.prefetch_next_hop(hit.nh);
             self.targets.push(hit.into());
-        }
+        });
     }
 
     #[inline]
@@ -130,7 +127,7 @@ impl Route {
         match self.last6 {
             Some((last_vrf, last, target)) if last == address && last_vrf == vrf => target,
             _ => {
-                let target = Target::from(&cx.fib.route(vrf, address));
+                let target = Target::from(cx.fib.route(vrf, address));
                 self.last6 = Some((vrf, address, target));
                 target
             }
