@@ -8,7 +8,7 @@ use crate::packet::Meta;
 
 /// Of packets in a row that are charged alike so many are logged: in a flood the log would hold no others' soon, and
 /// writing each down costs as much as finding out that it is to be dropped.
-const LOGGED: u64 = 8;
+const LOGGED: u64 = 4;
 
 /// Packets in a row that are charged alike are counted together.
 #[derive(Default)]
